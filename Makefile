@@ -1,0 +1,53 @@
+# Every chore of the project. `make quickstart` and `make test` need nothing but Python 3.11+ and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install quickstart test test-long system-deps lint format bench docs clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+install: $(VENV)/installed  ## make .venv and install pqsearch into it
+
+quickstart: $(VENV)/installed  ## search a plan for a small network on handwritten digits, offline
+	$(BIN)/pqsearch run examples/digits.toml
+
+test: $(VENV)/installed-test lint  ## lint, types and every test but the long ones
+	$(BIN)/python -m pytest -q -m "not long"
+
+test-long: $(VENV)/installed-test  ## tests that take minutes or need system packages (see system-deps)
+	$(BIN)/python -m pytest -q -m long
+
+system-deps:  ## install the Debian packages that test-long needs (as root)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium
+
+lint: $(VENV)/installed-test  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-test  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/installed  ## every benchmark that needs no data of yours
+	$(BIN)/python benchmarks/costs.py
+	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/digits.py
+
+docs: $(VENV)/installed  ## write docs/spec.md anew
+	$(BIN)/python -m pqsearch.spec_docs docs/spec.md
+
+clean:  ## remove .venv and caches, not runs
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

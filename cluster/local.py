@@ -1,0 +1,42 @@
+"""Ray on this machine, or the cluster that RAY_ADDRESS names."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+from pqsearch.spec import Spec
+
+#: Enough for Tune's own messages; data reaches workers through memory-mapped files, not through the object store.
+OBJECT_STORE_BYTES = 256 * 2**20
+
+
+def render(spec: Spec, verbose: bool = False) -> dict[str, Any]:
+    """Arguments of `ray.init` for a search: a value that can be printed and compared."""
+    threads = str(max(1, math.floor(spec.workers.cpus)))
+    request: dict[str, Any] = {
+        "namespace": "pqsearch",
+        "log_to_driver": verbose,
+        "logging_level": "INFO" if verbose else "ERROR",
+        "configure_logging": True,
+        "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE"}},
+    }
+    if os.environ.get("RAY_ADDRESS"):
+        return {**request, "address": os.environ["RAY_ADDRESS"]}
+    return {
+        **request,
+        "address": "local",
+        "include_dashboard": False,
+        "num_cpus": math.ceil(spec.workers.count * spec.workers.cpus),
+        "num_gpus": math.ceil(spec.workers.count * spec.workers.gpus),
+        "object_store_memory": OBJECT_STORE_BYTES,
+    }
+
+
+def connect(request: dict[str, Any]) -> None:
+    """Send the request; a second call in a process that is already connected changes nothing."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(**request)

@@ -1,0 +1,36 @@
+"""pqsearch: per-layer pruning and bit widths for trained CNNs, searched under budgets.
+
+Importing this package imports neither torch nor ray; what needs them is loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Plan", "Spec", "Study", "UserError", "load", "load_spec", "run"]
+
+_HOMES = {
+    "Plan": "pqsearch.plan",
+    "Spec": "pqsearch.spec",
+    "Study": "pqsearch.study",
+    "UserError": "pqsearch.errors",
+    "load": "pqsearch.rebuild",
+    "load_spec": "pqsearch.spec",
+    "run": "pqsearch.pipeline",
+}
+
+if TYPE_CHECKING:
+    from pqsearch.errors import UserError
+    from pqsearch.pipeline import run
+    from pqsearch.plan import Plan
+    from pqsearch.rebuild import load
+    from pqsearch.spec import Spec, load_spec
+    from pqsearch.study import Study
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

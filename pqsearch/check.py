@@ -1,0 +1,121 @@
+"""`pqsearch check` and `pqsearch evaluate`: what can be said of a spec or a run without searching."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pqsearch.errors import UserError
+from pqsearch.open_study import seeds
+from pqsearch.pipeline import bare_model
+from pqsearch.plan import Item
+from pqsearch.prepare import Prepared, float_model, prepare
+from pqsearch.rebuild import module_of, read_recipe
+from pqsearch.run_dir import RunDirectory
+from pqsearch.spec import Spec, load_spec
+from pqsearch.summary import warnings
+from pqsearch.tables import budgets_table, layers_table
+from trainers.device import pick, set_threads
+from trainers.full import evaluate_test
+from trainers.measure import measure
+
+TIMED_STEPS = 8
+
+
+def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] = print) -> Prepared:
+    """Validate a spec against its data, model and budgets; says what was found. Raises `UserError` with all problems."""
+    prepared = prepare(spec)
+    run = RunDirectory.of(spec)
+    if run.spec.is_file():
+        run.compare(spec)
+    dataset, splits, space = prepared.dataset, prepared.splits, prepared.space
+    say(
+        f"data     {dataset.origin}: {len(splits.train)} images train, {len(splits.score)} score, {len(splits.select)} "
+        f"select, {len(dataset.test_labels)} test, {len(dataset.classes)} classes, shape {dataset.input_shape}"
+    )
+    say(layers_table(prepared.info))
+    free = sum(levels > 1 for levels in space.levels)
+    size = sum(math.log10(levels) for levels in space.levels)
+    say(f"space    {free} knobs that vary, about 10^{size:.0f} plans")
+    say(budgets_table(space.reach(), spec.budgets))
+    for text in warnings(spec):
+        say(f"warning  {text}")
+    if measure_time:
+        say(time_table(estimate(prepared)))
+    say("check    passed: nothing was trained")
+    return prepared
+
+
+def estimate(prepared: Prepared) -> dict[str, float]:
+    """Seconds that each stage of a run will take on the asked workers, from one evaluation measured here."""
+    from trainers.baseline import time_step
+    from trainers.proxy import evaluate as evaluate_item
+    from trainers.proxy import make_context
+
+    spec = prepared.spec
+    set_threads(spec.workers.cpus)
+    device = pick(spec.workers.gpus)
+    plan = prepared.space.decode(seeds(prepared.space)[0].genes)
+    with tempfile.TemporaryDirectory() as folder:
+        baseline = Path(folder) / "baseline.pth"
+        torch.save(float_model(spec, prepared.dataset).state_dict(), baseline)
+        context = make_context(spec, prepared.dataset, prepared.splits, baseline, Path(folder), device)
+        one = 0.0
+        for repeat in range(2):  # the first one pays for warming up
+            began = time.monotonic()
+            start = None
+            for rung in range(len(spec.rungs)):
+                last = rung == len(spec.rungs) - 1
+                result = evaluate_item(context, Item(0, "candidate", plan, rung, repeat, start, last))
+                start = result.weights
+            one = time.monotonic() - began
+        float_step = time_step(context, None, spec.baseline.batch_size, TIMED_STEPS)
+        plan_step = time_step(context, plan, spec.finetune.batch_size, TIMED_STEPS)
+    images, count = len(prepared.splits.train), spec.workers.count
+    confirms = (spec.study.confirm + 2) * spec.study.confirm_repeats if spec.study.confirm else 0
+    search = one * (spec.study.evaluations + confirms) / count
+    if spec.study.hours:
+        search = min(search, spec.study.hours * 3600)
+    steps = spec.finetune.epochs * math.ceil(images / spec.finetune.batch_size)
+    trainings = spec.finetune.top_k + (3 if spec.finetune.compare else 0)
+    return {
+        "one evaluation": one,
+        "baseline": spec.baseline.epochs * math.ceil(images / spec.baseline.batch_size) * float_step,
+        "search": search,
+        "finetune": steps * plan_step * math.ceil(trainings / count),
+    }
+
+
+def time_table(seconds: dict[str, float]) -> str:
+    total = sum(value for key, value in seconds.items() if key != "one evaluation")
+    lines = [f"time     {key}: {value:.1f} s" for key, value in seconds.items()]
+    return "\n".join([*lines, f"time     whole run: about {total / 60:.1f} min on the asked workers"])
+
+
+def evaluate(target: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Test accuracy and costs of a run's network, rebuilt from plan.json and model.pth alone, or of a spec's weights."""
+    path = Path(target)
+    if path.is_dir():
+        run = RunDirectory.existing(path)
+        if not run.model.is_file():
+            raise UserError(f"{path}: has no model.pth yet; `pqsearch run` or `pqsearch export` writes it")
+        spec = run.read_spec()
+        plan, data = read_recipe(run.plan)
+        prepared = prepare(spec)
+        model = module_of(plan, data, run.model)
+    else:
+        spec = load_spec(path, overrides)
+        prepared = prepare(spec)
+        model = bare_model(spec, prepared)
+    set_threads(spec.workers.count * spec.workers.cpus)
+    device = pick(spec.workers.gpus)
+    return {
+        **evaluate_test(model.to(device), prepared.dataset, device),
+        "measured": measure(model, prepared.dataset.input_shape),
+    }

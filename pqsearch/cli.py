@@ -1,0 +1,222 @@
+"""The command line. Exit codes: 0 done, 2 the user's mistake, 1 ours, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from pqsearch import __version__, environment
+from pqsearch.errors import SearchAborted, UserError
+
+_SPEC_COMMANDS = {
+    "run": "the whole chain: baseline, search, fine-tune, export, report",
+    "baseline": "train the float network, or adapt the weights that the spec names",
+    "search": "search plans (trains the baseline first if there is none)",
+    "finetune": "fully fine-tune the leading plans, or the one named by --plan",
+    "export": "write the winner in the formats of [export]",
+    "report": "write summary.json and report.html from what the run has",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    environment.set_defaults()
+    options = parser().parse_args(arguments)
+    _interrupt_on_sigterm()
+    try:
+        # Commands are imported when chosen: `pqsearch list` needs no torch.
+        return options.command(options)
+    except UserError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+    except SearchAborted as error:
+        print(f"pqsearch: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: nothing finished is lost; the same command continues", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; its help is part of the documentation."""
+    top = argparse.ArgumentParser(
+        prog="pqsearch",
+        description="Finds, per layer of a trained CNN, how much to prune and how many bits to keep, under your budgets.",
+        epilog="example: pqsearch run examples/digits.toml",
+    )
+    top.add_argument("--version", action="version", version=f"pqsearch {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, meaning: str, example: str, function: Any) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=meaning, description=meaning[0].upper() + meaning[1:] + ".", epilog=f"example: {example}"
+        )
+        command.set_defaults(command=function)
+        return command
+
+    for name, meaning in _SPEC_COMMANDS.items():
+        command = _with_spec(add(name, meaning, f"pqsearch {name} examples/digits.toml", _stage(name)))
+        command.add_argument("-v", "--verbose", action="store_true", help="show Ray's own messages")
+        if name == "finetune":
+            command.add_argument("--plan", metavar="PLAN.json", help="a plan from anywhere, instead of the search's")
+    check = _with_spec(
+        add("check", "validate a spec whole, without training", "pqsearch check examples/digits.toml", _check)
+    )
+    check.add_argument("--time", action="store_true", help="measure one evaluation and say what the run will take")
+    evaluate = add(
+        "evaluate", "measure a run's exported network, or a spec's bare checkpoint, on the test images",
+        "pqsearch evaluate runs/digits", _evaluate,
+    )  # fmt: skip
+    evaluate.add_argument("target", metavar="RUN_DIR|SPEC", help="a run directory, or a spec with model.weights")
+    _with_overrides(evaluate)
+    show = add("show", "print what a run has found so far", "pqsearch show runs/digits", _show)
+    show.add_argument("run_dir", metavar="RUN_DIR")
+    trials = add("trials", "list every candidate of a run", "pqsearch trials runs/digits --json", _trials)
+    trials.add_argument("run_dir", metavar="RUN_DIR")
+    trials.add_argument("--json", action="store_true", help="a JSON line per candidate")
+    rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
+    rooms.add_argument("room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters")
+    init = add("init", "write a commented spec to start from", "pqsearch init my.toml", _init)
+    init.add_argument("path", nargs="?", default="spec.toml", help="the file to write (spec.toml)")
+    return top
+
+
+def _with_spec(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument("spec", metavar="SPEC", help="the spec, a TOML file")
+    return _with_overrides(command)
+
+
+def _with_overrides(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument(
+        "--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override a key of the spec; may be repeated"
+    )
+    return command
+
+
+def _stage(name: str) -> Any:
+    def command(options: argparse.Namespace) -> int:
+        from pqsearch.spec import load_spec
+
+        spec = load_spec(options.spec, options.set)  # before torch loads: a typo answers at once
+        from pqsearch.pipeline import opened
+
+        with opened(spec, verbose=options.verbose) as pipeline:
+            if name == "run":
+                pipeline.all()
+            elif name == "finetune":
+                pipeline.finetune(options.plan)
+            else:
+                getattr(pipeline, name)()
+            run = pipeline.run
+        _say_where(run)
+        return 0
+
+    return command
+
+
+def _say_where(run: Any) -> None:
+    from pqsearch.tables import summary_table
+
+    summary = run.read(run.summary)
+    if summary is not None:
+        print(summary_table(summary))
+    for meaning, path in (("plan", run.plan), ("weights", run.model), ("summary", run.summary), ("report", run.report)):
+        if path.is_file():
+            print(f"{meaning:8} {path}")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from pqsearch.spec import load_spec
+
+    spec = load_spec(options.spec, options.set)
+    from pqsearch.check import check
+
+    check(spec, measure_time=options.time, say=print)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from pqsearch.check import evaluate
+
+    print(json.dumps(evaluate(options.target, options.set), indent=2))
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from pqsearch.run_dir import RunDirectory
+    from pqsearch.tables import summary_table
+
+    run = RunDirectory.existing(options.run_dir)
+    summary = run.read(run.summary)
+    if summary is not None:
+        print(summary_table(summary))
+        return 0
+    if not run.journal.is_file():
+        print(f"{run.path}: {'the baseline is trained' if run.baseline.is_file() else 'nothing is done yet'}, no search has begun")
+        return 0
+    from pqsearch.console import search_line
+    from pqsearch.study import read_study
+
+    print(search_line(read_study(run.journal).progress()))
+    return 0
+
+
+def _trials(options: argparse.Namespace) -> int:
+    from pqsearch.run_dir import RunDirectory
+    from pqsearch.study import read_study
+    from pqsearch.tables import candidates_line, candidates_table
+
+    run = RunDirectory.existing(options.run_dir)
+    candidates = read_study(run.journal).candidates() if run.journal.is_file() else []
+    if options.json:
+        for candidate in candidates:
+            print(candidates_line(candidate))
+    else:
+        print(candidates_table(candidates))
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from pqsearch.rooms import ROOMS
+    from pqsearch.tables import rooms_table
+
+    if options.room is not None and options.room not in ROOMS:
+        raise UserError(f"list: unknown room {options.room!r}, choose from {', '.join(ROOMS)}")
+    print(rooms_table(options.room))
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pqsearch.spec_docs import commented_spec
+
+    path = Path(options.path)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(commented_spec())
+    except FileExistsError:
+        raise UserError(f"{path}: exists already; name another file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+    print(f"{path}: edit it, then `pqsearch check {path}` and `pqsearch run {path}`")
+    return 0
+
+
+def _interrupt_on_sigterm() -> None:
+    """Stopping a job sends SIGTERM; it ends as Ctrl-C does, with the journal closed."""
+
+    def interrupt(number: int, frame: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        return  # not the main thread: whoever embeds us owns the signals

@@ -1,0 +1,108 @@
+"""The full fine-tunes of a run, as many at once as there are workers; each resumes from its own checkpoint."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from cluster import local
+from pqsearch.errors import SearchAborted, UserError
+from pqsearch.plan import Plan
+from pqsearch.run_dir import RunDirectory, write_atomically
+from pqsearch.spec import Spec, parse_spec
+
+POLL_SECONDS = 1.0
+BASELINE = "float"  # stands for a plan's hash in folder names
+
+
+@dataclass(frozen=True)
+class Job:
+    """One full fine-tune: `plan` None is the float baseline given the same training."""
+
+    role: str
+    plan: Plan | None
+
+    @property
+    def hash(self) -> str:
+        return self.plan.hash if self.plan else BASELINE
+
+    def folder(self, run: RunDirectory) -> Path:
+        # By plan, not by role: a plan that is both searched and uniform is trained once.
+        return run.finetune("plan" if self.plan else "baseline", self.hash)
+
+
+def finetune_all(
+    spec: Spec, run: RunDirectory, jobs: list[Job], progress: Callable[[dict[str, Any]], None], verbose: bool = False
+) -> Mapping[str, dict[str, Any]]:
+    """Results by role. Finished ones are read, not repeated; the rest runs on Ray."""
+    unique = {job.folder(run): job for job in jobs}
+    results = {folder: found for folder in unique if (found := run.read(folder / "result.json")) is not None}
+    todo = [job for folder, job in unique.items() if folder not in results]
+    if todo:
+        local.connect(local.render(spec, verbose))
+        task = ray.remote(num_cpus=spec.workers.cpus, num_gpus=spec.workers.gpus, max_retries=3)(_finetune)
+        pending = {
+            task.options(name=f"finetune {job.role}").remote(
+                spec.to_dict(), str(run.path), job.role, job.plan.to_json() if job.plan else None
+            ): job
+            for job in todo
+        }
+        while pending:
+            done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
+            for reference in done:
+                job = pending.pop(reference)
+                results[job.folder(run)] = _result(reference, job)
+            _tell(progress, run, todo, set(pending.values()))
+    return {job.role: {**results[job.folder(run)], "role": job.role} for job in jobs}
+
+
+def _result(reference: Any, job: Job) -> dict[str, Any]:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise SearchAborted(f"the fine-tune of {job.role} failed: {error.cause}") from error
+
+
+def _tell(
+    progress: Callable[[dict[str, Any]], None], run: RunDirectory, todo: list[Job], running: set[Job]
+) -> None:
+    done = total = 0
+    latest: dict[str, Any] = {}
+    for job in todo:
+        seen = run.read(job.folder(run) / "progress.json") or {}
+        done += seen.get("total", 0) if job not in running else seen.get("done", 0)
+        total += seen.get("total", 0)
+        if job in running and seen:
+            latest = {**seen, "role": job.role}
+    progress({**latest, "stage": "finetune", "done": done, "total": total, "running": len(running)})
+
+
+def _finetune(spec_values: dict[str, Any], run_dir: str, role: str, plan: dict[str, Any] | None) -> dict[str, Any]:
+    """Runs in a Ray worker process."""
+    from pqsearch.prepare import load_data
+    from trainers.device import pick, set_threads
+    from trainers.full import finetune
+    from trainers.proxy import make_context
+
+    spec, run = parse_spec(spec_values), RunDirectory(run_dir)
+    set_threads(spec.workers.cpus)
+    dataset, splits = load_data(spec)
+    context = make_context(spec, dataset, splits, run.baseline, run.scratch, pick(spec.workers.gpus))
+    job = Job(role, Plan.from_json(plan) if plan else None)
+    folder = job.folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+
+    def note(state: dict[str, Any]) -> None:
+        state = {**state, "seconds": time.monotonic() - started}
+        write_atomically(folder / "progress.json", json.dumps(state))
+
+    return finetune(context, role, job.plan, folder, spec.finetune, note)

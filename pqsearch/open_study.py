@@ -1,0 +1,117 @@
+"""Put a study together from a spec: space, algorithm, journal, seeds. Holds the journal's lock while open."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pqsearch import environment, rooms
+from pqsearch.journal.file import Journal
+from pqsearch.journal.lock import Lock
+from pqsearch.journal.optuna_mirror import Mirror
+from pqsearch.plan import ModelInfo
+from pqsearch.problem import Proposal
+from pqsearch.run_dir import FREE_KEYS, RunDirectory
+from pqsearch.space_of import space_of
+from pqsearch.spec import Spec
+from pqsearch.study import Settings, Study
+from search_spaces.space import Space
+
+#: Uniform plans are compared with, not searched: a few of the dearest say all there is to say.
+MOST_UNIFORM = 4
+
+
+@dataclass
+class OpenedStudy:
+    """A study, its mirror, and the lock that goes with them."""
+
+    study: Study
+    mirror: Mirror
+    lock: Lock
+    journal: Journal
+
+    def close(self) -> None:
+        self.journal.close()
+        self.lock.release()
+
+
+def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) -> OpenedStudy:
+    """Open or reopen the study of a run. `baseline` is a digest of the weights that plans start from.
+
+    Raises `UserError` when another process holds the journal or when it belongs to something else.
+    """
+    space = space_of(spec, info)
+    lock = Lock(run.path / "journal.lock")
+    lock.acquire()
+    try:
+        journal, events = Journal.open(run.journal, time.time)
+        algorithm = rooms.load("algorithms", spec.algorithm.name)(space, spec.study.seed, **spec.algorithm.options)
+        study = Study(
+            space,
+            space.decode,
+            space.costs_of,
+            algorithm,
+            journal,
+            settings(spec),
+            time.time,
+            events=events,
+            seeds=seeds(space),
+            fingerprint=fingerprint(spec, info, baseline),
+            versions=environment.versions(),
+        )
+        storage = Path(spec.study.storage) if spec.study.storage else run.optuna
+        mirror = Mirror(storage, spec.study.name, space)
+    except BaseException:
+        lock.release()
+        raise
+    return OpenedStudy(study, mirror, lock, journal)
+
+
+def settings(spec: Spec) -> Settings:
+    return Settings(
+        seed=spec.study.seed,
+        evaluations=spec.study.evaluations,
+        rungs=len(spec.rungs),
+        confirm=spec.study.confirm,
+        confirm_repeats=spec.study.confirm_repeats,
+        hours=spec.study.hours,
+        score=spec.study.score,
+    )
+
+
+def seeds(space: Space) -> list[Proposal]:
+    """The honest baselines: the dearest uniform plans under the budgets, and their copies with the slack filled."""
+    uniform = space.uniform()
+    order = np.argsort(-_effort(space, uniform), kind="stable")[:MOST_UNIFORM]
+    uniform = uniform[order]
+    filled = space.repair(uniform)
+    plain = [Proposal(tuple(map(int, genes)), {"role": "uniform"}, exact=True) for genes in uniform]
+    return plain + [Proposal(tuple(map(int, genes)), {"role": "uniform_filled"}) for genes in filled]
+
+
+def _effort(space: Space, genes: Any) -> Any:
+    return np.array([space.costs_of(space.decode(tuple(row)))["bitops"] for row in genes])
+
+
+def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
+    """What a journal's evaluations depend on; a journal of another one is refused."""
+    text = json.dumps(info.to_json(), sort_keys=True)
+    values = {
+        section: values
+        for section, values in spec.to_dict().items()
+        if section in ("data", "space", "budgets", "algorithm", "rungs", "quantizer", "pruning") and section not in FREE_KEYS
+    }
+    values.get("data", {}).pop("cache", None)
+    return {
+        **values,
+        "study.seed": spec.study.seed,
+        "study.score": spec.study.score,
+        "model": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "baseline": baseline,
+    }

@@ -1,0 +1,274 @@
+"""baseline -> search -> full fine-tune -> export -> report: each stage resumable, skippable, callable alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pqsearch import environment, rooms
+from pqsearch.console import Progress
+from pqsearch.errors import UserError
+from pqsearch.finetunes import BASELINE, Job, finetune_all
+from pqsearch.journal.lock import Lock
+from pqsearch.plan import Plan
+from pqsearch.prepare import Prepared, float_model, prepare
+from pqsearch.rebuild import module_of, read_recipe, recipe
+from pqsearch.run_dir import RunDirectory, writable, write_atomically
+from pqsearch.spec import Spec, load_spec
+from pqsearch.study import read_study
+from pqsearch.summary import make_summary
+
+STAGES = ("baseline", "search", "finetune", "export", "report")
+
+
+class Pipeline:
+    """The stages of one run. Construct it through `opened`, which locks the run directory."""
+
+    def __init__(self, spec: Spec, run: RunDirectory, console: Progress, verbose: bool = False) -> None:
+        self.spec = spec
+        self.run = run
+        self.console = console
+        self.verbose = verbose
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        return prepare(self.spec)
+
+    def baseline(self) -> dict[str, Any]:
+        """Train the float network, or adapt the weights the spec names, and test it once."""
+        found = self.run.read(self.run.baseline_results)
+        if found is not None and self.run.baseline.is_file():
+            return found
+        from trainers.baseline import train_baseline
+        from trainers.device import pick, set_threads
+        from trainers.full import select_and_test
+        from trainers.measure import measure
+
+        prepared, workers = self.prepared, self.spec.workers
+        with self._stage("baseline"):
+            set_threads(workers.count * workers.cpus)
+            device = pick(workers.gpus)
+            model = train_baseline(
+                self.spec, prepared.dataset, prepared.splits, self.run.path, device, self._progress("baseline")
+            )
+            results = {
+                **select_and_test(model, prepared.dataset, prepared.splits, device, self.run.path / "baseline-correct.npy"),
+                "measured": measure(model, prepared.dataset.input_shape),
+            }
+            self.run.write(self.run.baseline_results, results)
+        return results
+
+    def search(self) -> dict[str, Any]:
+        """Search plans on Ray Tune; leaves the journal and the leading plan."""
+        self.baseline()
+        from pqsearch.tune.driver import search
+
+        if not self.run.layers.is_file():
+            self.run.write(self.run.layers, self.prepared.info.to_json())
+        if self._search_is_over():
+            return read_study(self.run.journal).progress()
+        with self._stage("search"):
+            state = search(
+                self.spec, self.run, self.prepared.info, _digest(self.run.baseline), self._progress("search"), self.verbose
+            )
+        for rank, leader in enumerate(self._leaders(self.spec.finetune.top_k), start=1):
+            self._write_plan(self.run.plans / f"searched-{rank}.json", Plan.from_json(leader["plan"]))
+        return state
+
+    def finetune(self, plan: str | Path | None = None) -> dict[str, Any]:
+        """Fully fine-tune the leading plans and what they are compared with, or a plan from anywhere."""
+        self.baseline()
+        if plan is not None:
+            jobs = [Job("searched", self._given(plan))]
+        else:
+            if not self._search_is_over():
+                raise UserError(
+                    f"{self.run.path}: the search is not finished; `pqsearch search` continues it, "
+                    "or name a plan with --plan PLAN.json"
+                )
+            jobs = self._jobs()
+        with self._stage("finetune"):
+            results = dict(finetune_all(self.spec, self.run, jobs, self._progress("finetune"), self.verbose))
+        plans = {job.role: job.plan for job in jobs}
+        candidates = [role for role in results if role.startswith("searched")]
+        # The held-out slice of the training data picks; ties go to the plan that the search put first.
+        chosen = max(candidates, key=lambda role: results[role]["select_accuracy"])
+        chosen_plan = plans[chosen]
+        assert chosen_plan is not None
+        record = {
+            "chosen": chosen,
+            "given": str(plan) if plan is not None else None,
+            "plans": {role: plan.to_json() if plan else None for role, plan in plans.items()},
+            "results": results,
+        }
+        self.run.write(self.run.checkpoints / "finetune.json", record)
+        self._write_plan(self.run.plan, chosen_plan)
+        self.run.model.unlink(missing_ok=True)  # weights of another plan must not stand beside this one
+        return record
+
+    def export(self) -> list[Path]:
+        """Write the winner in every format asked for."""
+        record = self._record()
+        self.prepared  # noqa: B018  wrong formats and models must show before the stage begins
+        with self._stage("export"):
+            plan, data = read_recipe(self.run.plan)
+            folder = Job("searched", plan).folder(self.run)
+            model = module_of(plan, data, folder / "weights.pth")
+            written = []
+            for name in self.spec.export.formats:
+                with writable(self.run.path):
+                    written += rooms.load("exporters", name)(model, self.run.path)
+        assert record
+        return written
+
+    def report(self) -> Path:
+        """Write summary.json and report.html from what the run has so far."""
+        from pqsearch.report.page import render
+
+        self.baseline()
+        summary, plans = make_summary(self.spec, self.run, self.prepared, self._record(required=False))
+        study = read_study(self.run.journal) if self.run.journal.is_file() else None
+        self.run.write(self.run.summary, summary)
+        page = render(
+            summary,
+            study.candidates() if study else [],
+            self.prepared.info.to_json(),
+            plans,
+            self.run.spec.read_text(),
+        )
+        with writable(self.run.path):
+            write_atomically(self.run.report, page)
+        return self.run.report
+
+    def all(self) -> dict[str, Any]:
+        """The whole chain; what is done already is not done again."""
+        self.prepared  # noqa: B018  all mistakes show before anything is trained
+        self.search()
+        if self._finetune_needed():
+            self.finetune()
+        if not self.run.model.is_file():
+            self.export()
+        self.report()
+        return self.run.read(self.run.summary)
+
+    def _finetune_needed(self) -> bool:
+        record = self.run.read(self.run.checkpoints / "finetune.json")
+        if record is None or not self.run.plan.is_file():
+            return True
+        if record["given"] is not None:
+            return True
+        return {job.role: job.hash for job in self._jobs()} != {
+            role: Plan.from_json(plan).hash if plan else BASELINE for role, plan in record["plans"].items()
+        }
+
+    def _record(self, required: bool = True) -> dict[str, Any] | None:
+        record = self.run.read(self.run.checkpoints / "finetune.json")
+        if record is None and required:
+            raise UserError(f"{self.run.path}: nothing is fine-tuned yet; `pqsearch finetune` does it")
+        return record
+
+    def _search_is_over(self) -> bool:
+        if not self.run.journal.is_file():
+            return False
+        state = read_study(self.run.journal)
+        return bool(state.finished and state.evaluations >= self.spec.study.evaluations)
+
+    def _leaders(self, number: int) -> list[dict[str, Any]]:
+        leaders = read_study(self.run.journal).leading(number)
+        if not leaders:
+            raise UserError(
+                f"{self.run.path}: every evaluation failed; `pqsearch trials` says why. Lower the learning rate of "
+                "[[rungs]] or loosen [budgets]"
+            )
+        return leaders
+
+    def _jobs(self) -> list[Job]:
+        study = read_study(self.run.journal)
+        leaders = self._leaders(self.spec.finetune.top_k)
+        names = ["searched", *(f"searched-{rank}" for rank in range(2, len(leaders) + 1))]
+        jobs = [
+            Job(name, Plan.from_json(leader["plan"])) for name, leader in zip(names, leaders, strict=True)
+        ]
+        if self.spec.finetune.compare:
+            for role in ("uniform", "uniform_filled"):
+                found = study.best(role)
+                if found is not None:
+                    jobs.append(Job(role, Plan.from_json(found["plan"])))
+            jobs.append(Job("baseline_finetuned", None))
+        return jobs
+
+    def _given(self, path: str | Path) -> Plan:
+        plan, _ = read_recipe(path)
+        self.prepared.space.encode(plan)  # names that the model does not have are refused here
+        return plan
+
+    def _write_plan(self, path: Path, plan: Plan) -> None:
+        costs = self.prepared.space.costs_of(plan)
+        self.run.write(path, {**recipe(self.spec, plan, self.prepared.dataset), "costs": costs})
+
+    def _progress(self, stage: str) -> Callable[[dict[str, Any]], None]:
+        return lambda state: self.console.update({**state, "stage": stage})
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.run.add_seconds(name, time.monotonic() - started)
+
+
+@contextmanager
+def opened(
+    spec: Spec | str | Path, overrides: Sequence[str] = (), *, verbose: bool = False, quiet: bool = False
+) -> Iterator[Pipeline]:
+    """A pipeline on its run directory, locked for as long as the context lasts."""
+    environment.set_defaults()
+    spec = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
+    run = RunDirectory.of(spec)
+    # What is wrong with data, model or budgets must show before a directory is made for it.
+    prepared = prepare(spec)
+    run.prepare(spec)
+    with Lock(run.lock), Progress(log=run.logs / "pqsearch.log", quiet=quiet) as console:
+        pipeline = Pipeline(spec, run, console, verbose)
+        pipeline.__dict__["prepared"] = prepared
+        try:
+            yield pipeline
+        finally:
+            _disconnect()
+
+
+def run(spec: Spec | str | Path, overrides: Sequence[str] = (), *, verbose: bool = False) -> dict[str, Any]:
+    """The whole chain for a spec (a `Spec` or a file); returns the content of `summary.json`.
+
+    Run again it continues where it was, or returns at once when it is finished. Raises `UserError`.
+    """
+    with opened(spec, overrides, verbose=verbose) as pipeline:
+        return pipeline.all()
+
+
+def bare_model(spec: Spec, prepared: Prepared) -> Any:
+    """The float model of a spec with its weights, in eval mode: what `pqsearch evaluate SPEC` measures."""
+    if not spec.model.weights:
+        raise UserError("model.weights: is required to evaluate a spec; name a state dict, or evaluate a run directory")
+    return float_model(spec, prepared.dataset).eval()
+
+
+def _digest(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _disconnect() -> None:
+    import sys
+
+    if "ray" in sys.modules:
+        import ray
+
+        if ray.is_initialized():
+            ray.shutdown()

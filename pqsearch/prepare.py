@@ -1,0 +1,93 @@
+"""From a spec to the things it names: data, model, layers, space. All that can be wrong shows here, before training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pqsearch import rooms
+from pqsearch.errors import UserError
+from pqsearch.plan import ModelInfo
+from pqsearch.space_of import space_of
+from pqsearch.spec import Spec
+from search_spaces.space import Space
+from trainers.build import build_model, load_weights
+from trainers.data import Splits, split
+from trainers.datasets._types import Dataset
+from trainers.layers import Traced, trace
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A spec brought to life: nothing trained yet."""
+
+    spec: Spec
+    dataset: Dataset
+    splits: Splits
+    traced: Traced
+    space: Space
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.traced.info
+
+
+def load_data(spec: Spec) -> tuple[Dataset, Splits]:
+    """The images and who uses which: training, scoring, selecting."""
+    dataset = rooms.load("datasets", spec.data.name)(spec.data.root, spec.data.cache, **spec.data.options)
+    return dataset, split(dataset, spec.data)
+
+
+def float_model(spec: Spec, dataset: Dataset) -> nn.Module:
+    """The network the spec names, with its weights if it names any."""
+    model = build_model(
+        spec.model.name, spec.model.options, len(dataset.classes), dataset.input_shape, spec.model.folder
+    )
+    if spec.model.weights:
+        load_weights(model, spec.model.weights)
+    return model
+
+
+def worker_problems(spec: Spec) -> list[str]:
+    """Workers that this machine cannot hold; on a cluster Ray knows better and is asked there."""
+    if os.environ.get("RAY_ADDRESS"):
+        return []
+    cores = os.cpu_count() or 1
+    wanted = spec.workers.count * spec.workers.cpus
+    if wanted > cores:
+        return [
+            f"workers.count: {spec.workers.count} workers of {spec.workers.cpus:g} cpus need {wanted:g} cores, "
+            f"this machine has {cores}; lower workers.count or workers.cpus"
+        ]
+    return []
+
+
+def prepare(spec: Spec) -> Prepared:
+    """Everything a search needs but a trained baseline. Raises `UserError` with all problems that can be seen at once."""
+    problems: list[str] = []
+
+    def attempt(step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except UserError as error:
+            problems.extend(error.problems)
+            return None
+
+    problems.extend(worker_problems(spec))
+    if spec.model.weights and not Path(spec.model.weights).is_file():
+        problems.append(f"model.weights: {spec.model.weights} does not exist; give a state dict written by torch.save")
+    data = attempt(lambda: load_data(spec))
+    if data is None or problems:
+        raise UserError(problems)
+    dataset, splits = data
+    model = attempt(lambda: float_model(spec, dataset))
+    traced = attempt(lambda: trace(model, dataset.input_shape)) if model is not None else None
+    space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
+    if space is None or problems:
+        raise UserError(problems)
+    return Prepared(spec, dataset, splits, traced, space)

@@ -1,0 +1,88 @@
+"""What an algorithm sees of a search, and what it is told: plain numbers, no model and no cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Genes = tuple[int, ...]
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+class Problem(Protocol):
+    """A constrained integer problem. Levels of a knob go from cheapest (0) to dearest.
+
+    `values[k][level]` is the level's meaning (a prune rate, a bit width) and `kinds[k]` its knob kind, so that
+    plans of equal levels can be formed. `limits[b]` bounds column b of `costs`.
+    """
+
+    levels: Sequence[int]  # number of levels per knob, at least 1
+    kinds: Sequence[str]
+    values: Sequence[Sequence[float]]
+    budgets: Sequence[str]
+    limits: FloatArray
+
+    def costs(self, genes: IntArray) -> FloatArray:
+        """Costs (plans, budgets) of a population of genes (plans, knobs)."""
+        ...
+
+    def repair(self, genes: IntArray) -> IntArray:
+        """Feasible, filled genes (plans, knobs): total, deterministic, idempotent."""
+        ...
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate an algorithm wants measured. `memo` comes back in `asked`, so it is JSON.
+
+    `exact` genes are taken as they are, without filling their slack; they must be feasible.
+    """
+
+    genes: Genes
+    memo: dict[str, Any] = field(default_factory=dict)
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a candidate was worth: one value per objective, all minimised; the rung reached; failed or not.
+
+    Values of different rungs are never compared: rank by (-rung, values). A failed candidate has no values.
+    """
+
+    values: tuple[float, ...]
+    rung: int = 0
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to propose until more results arrive."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Nothing more to propose, ever."""
+
+
+class Algorithm(Protocol):
+    """An ask/tell optimiser whose state is a fold over `asked` and `tell` events.
+
+    `ask` changes nothing and never blocks: its randomness comes from (seed, candidate id), so that a search
+    replayed from its journal goes on exactly as the unbroken one would have. `asked` arrives for every candidate
+    that was really handed out, with its repaired genes; `tell` may come in any order, more than once for a
+    candidate that reached a further rung, and for candidates the algorithm never proposed (seeds).
+    """
+
+    def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
+        """At most `len(ids)` proposals, the first to become candidate `ids[0]`."""
+        ...
+
+    def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None: ...
+
+    def tell(self, id: int, genes: Genes, outcome: Outcome) -> None: ...

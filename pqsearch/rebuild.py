@@ -1,0 +1,71 @@
+"""From `plan.json` and `model.pth` alone back to the compressed network. No Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pqsearch.errors import UserError
+from pqsearch.plan import Plan
+from pqsearch.run_dir import RunDirectory
+from pqsearch.spec import Spec
+from trainers.build import build_model, load_weights
+from trainers.compress import compress
+from trainers.datasets._types import Dataset
+
+
+def recipe(spec: Spec, plan: Plan, dataset: Dataset) -> dict[str, Any]:
+    """The content of `plan.json`: the plan, and what it takes to rebuild the module around it."""
+    return {
+        **plan.to_json(),
+        "model": {
+            "name": spec.model.name,
+            "options": spec.model.options,
+            "folder": spec.model.folder,
+            "classes": list(dataset.classes),
+            "input_shape": list(dataset.input_shape),
+        },
+        "quantizer": {"name": spec.quantizer.name, "options": spec.quantizer.options},
+        "normalization": {"mean": list(dataset.mean), "std": list(dataset.std)},
+    }
+
+
+def read_recipe(path: str | Path) -> tuple[Plan, dict[str, Any]]:
+    """A plan file, checked. Raises `UserError` for a missing, damaged or foreign file."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); `pqsearch run SPEC` writes plan.json") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not a plan file ({error}); a plan is the plan.json of a run") from None
+    return Plan.from_json(data), data
+
+
+def module_of(plan: Plan, data: dict[str, Any], weights: str | Path) -> nn.Module:
+    """The compressed module of a recipe, with `weights` loaded, in eval mode."""
+    missing = [key for key in ("model", "quantizer") if not isinstance(data.get(key), dict)]
+    if missing:
+        raise UserError(f"plan.{missing[0]}: is missing; only the plan.json of a finished run rebuilds a module")
+    model, quantizer = data["model"], data["quantizer"]
+    shape = tuple(model["input_shape"])
+    network = build_model(model["name"], model["options"], len(model["classes"]), shape, model.get("folder"))
+    compressed = compress(
+        network, plan, input_shape=shape, quantizer=quantizer["name"], quantizer_options=quantizer["options"]
+    )
+    load_weights(compressed, weights)
+    return compressed.eval()
+
+
+def load(run_dir: str | Path) -> nn.Module:
+    """The compressed module of a finished run, with its weights, in eval mode.
+
+    Inputs are images of shape (batch, channels, height, width), normalised as `plan.json` says.
+    Raises `UserError` when the run has no exported weights yet.
+    """
+    run = RunDirectory.existing(run_dir)
+    if not run.model.is_file():
+        raise UserError(f"{run_dir}: has no model.pth yet; `pqsearch run` or `pqsearch export` writes it")
+    return module_of(*read_recipe(run.plan), run.model)

@@ -1,0 +1,146 @@
+"""The run directory: the one place that knows what a run leaves behind and what each file is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pqsearch.errors import UserError
+from pqsearch.spec import Spec, load_spec
+
+#: Keys that may change between two commands on one run directory: they do not touch what was measured.
+FREE_KEYS = ("workers", "study.evaluations", "study.hours", "study.run_dir", "study.storage", "data.cache", "export")
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Readers see the old file or the whole new one, also after a power cut."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; results are for everyone the user's umask lets in.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class RunDirectory:
+    """Paths of a run, and its JSON files read and written."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        self.spec = self.path / "spec.toml"
+        self.layers = self.path / "layers.json"
+        self.journal = self.path / "journal.jsonl"
+        self.lock = self.path / "run.lock"
+        self.optuna = self.path / "optuna.log"
+        self.baseline = self.path / "baseline.pth"
+        self.baseline_results = self.path / "baseline.json"
+        self.plan = self.path / "plan.json"
+        self.plans = self.path / "plans"
+        self.model = self.path / "model.pth"
+        self.summary = self.path / "summary.json"
+        self.report = self.path / "report.html"
+        self.stages = self.path / "stages.json"
+        self.logs = self.path / "logs"
+        self.scratch = self.path / "scratch"
+        self.checkpoints = self.path / "checkpoints"
+
+    def finetune(self, role: str, plan_hash: str) -> Path:
+        """Folder of one full fine-tune: its checkpoint, weights, result and per-image correctness."""
+        return self.checkpoints / f"{role}-{plan_hash}"
+
+    @classmethod
+    def of(cls, spec: Spec) -> RunDirectory:
+        return cls(spec.run_dir)
+
+    @classmethod
+    def existing(cls, path: str | Path) -> RunDirectory:
+        """A run directory that holds a run, else a `UserError`."""
+        run = cls(path)
+        if not run.spec.is_file():
+            raise UserError(f"{path}: is not a run directory (it has no spec.toml); `pqsearch run SPEC` makes one")
+        return run
+
+    def read_spec(self) -> Spec:
+        return load_spec(self.spec)
+
+    def prepare(self, spec: Spec) -> None:
+        """Make the directory for `spec`, or check that it was made by the same one. Overwrites nothing."""
+        with writable(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            if self.spec.exists():
+                self.compare(spec)
+            elif any(self.path.iterdir()):
+                raise UserError(
+                    f"study.run_dir: {self.path} is not empty and holds no run; give an empty or a new folder"
+                )
+            write_atomically(self.spec, spec.to_toml())
+            for folder in (self.logs, self.scratch, self.checkpoints, self.plans):
+                folder.mkdir(exist_ok=True)
+
+    def compare(self, spec: Spec) -> None:
+        """Refuse a spec that asks for something else than the run here was made with."""
+        before, now = _flat(self.read_spec().to_dict()), _flat(spec.to_dict())
+        problems = [
+            f"{key}: the run in {self.path} has {_say(before, key)}, the spec {_say(now, key)}; "
+            "use that value or another study.run_dir"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and not key.startswith(FREE_KEYS)
+        ]
+        if problems:
+            raise UserError(problems)
+
+    def read(self, path: Path) -> Any:
+        """A JSON file of the run, None if it is not there yet."""
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: is damaged ({error}); remove it and run the same command again") from None
+
+    def write(self, path: Path, value: Any) -> None:
+        with writable(self.path):
+            write_atomically(path, json.dumps(value, indent=2, sort_keys=False) + "\n")
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        """Stages resumed several times add up."""
+        stages: Mapping[str, float] = self.read(self.stages) or {}
+        self.write(self.stages, {**stages, stage: stages.get(stage, 0.0) + seconds})
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Turn what a read-only or full disk raises into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"study.run_dir: cannot write in {path} ({error.strerror or error}); free space or give another folder"
+        ) from None
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return {k: v for i, inner in enumerate(value) for k, v in _flat(inner, f"{prefix}[{i}]").items()}
+    return {prefix: value}
+
+
+def _say(values: Mapping[str, Any], key: str) -> str:
+    return repr(values[key]) if key in values else "nothing"

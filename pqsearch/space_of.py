@@ -1,0 +1,42 @@
+"""The search space that a spec and a traced model define. No torch: the study actor builds it too."""
+
+from __future__ import annotations
+
+from pqsearch import rooms
+from pqsearch.plan import FLOAT_BITS, ModelInfo
+from pqsearch.spec import Spec
+from search_spaces.space import Space
+
+
+def space_of(spec: Spec, info: ModelInfo) -> Space:
+    """The search space of a traced model. Raises `UserError` for pins and budgets that cannot be."""
+    return Space(
+        info,
+        prune_rate=spec.space.prune_rate,
+        weight_bits=spec.space.weight_bits,
+        act_bits=spec.space.act_bits,
+        channel_multiple=spec.space.channel_multiple,
+        pin=_pins(spec, info),
+        budgets=spec.budgets,
+        per_channel_steps=_per_channel(spec),
+    )
+
+
+def _pins(spec: Spec, info: ModelInfo) -> dict[str, dict[str, float]]:
+    pins: dict[str, dict[str, float]] = {}
+    ends = (info.layers[0].name, info.layers[-1].name) if spec.space.first_last_bits else ()
+    for layer in ends:
+        # Where bits are not searched at all, a float network stays float from end to end.
+        pins[layer] = {
+            knob: spec.space.first_last_bits
+            for knob, levels in (("weight_bits", spec.space.weight_bits), ("act_bits", spec.space.act_bits))
+            if set(levels) != {FLOAT_BITS}
+        }
+    for layer, knobs in spec.space.pin.items():
+        pins[layer] = {**pins.get(layer, {}), **knobs}
+    return pins
+
+
+def _per_channel(spec: Spec) -> bool:
+    options = {option.name: option.default for option in rooms.signature("quantizers", spec.quantizer.name)}
+    return bool((options | spec.quantizer.options).get("per_channel", False))

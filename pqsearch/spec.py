@@ -1,0 +1,428 @@
+"""The spec: one TOML file, every key typed here, checked whole before anything runs.
+
+The fields below are the one place where keys are defined: `docs/spec.md` and `pqsearch init` are made from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from pqsearch import rooms
+from pqsearch.errors import UserError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _RoomSection(BaseModel):
+    """A section whose further keys are the options of the room's file it names."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class StudySpec(_Section):
+    """What is searched, how long, and where it is kept."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the study; letters, digits, `.`, `_`, `-`.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of everything random.")
+    evaluations: int = Field(100, ge=1, description="Distinct plans to evaluate.")
+    run_dir: str | None = Field(None, description="Folder of the run; `runs/<name>` unless given.")
+    storage: str | None = Field(None, description="File of the Optuna mirror; `optuna.log` in the run directory unless given.")
+    hours: float | None = Field(None, gt=0, description="The search ends in time, with what it has.")
+    score: Literal["accuracy", "loss"] = Field(
+        "accuracy", description="What ranks plans on the scoring slice. The loss is finer where the slice is small."
+    )
+    confirm: int = Field(4, ge=0, description="How many leading plans are measured again with fresh seeds.")
+    confirm_repeats: int = Field(2, ge=1, description="How often each of them.")
+
+
+class DataSpec(_RoomSection):
+    """The images. Further keys are the dataset's own options."""
+
+    name: str = Field(description="Dataset: a file in `trainers/datasets/`.")
+    root: str | None = Field(None, description="Folder or archive of the data, where the dataset needs one.")
+    score_images: int = Field(1000, ge=1, description="Training images, stratified, kept out of all training, that score plans.")
+    select_images: int = Field(1000, ge=1, description="As many others, also kept out, that pick the fine-tune's checkpoint.")
+    validation: str | None = Field(
+        None, description="A folder `<class>/<image>` of one's own instead of slices of the training data: halved, one half scores, one selects."
+    )
+    augment: list[Literal["crop", "flip"]] = Field(["crop", "flip"], description="Augmentation while training.")
+    cache: str | None = Field(None, description="Folder of decoded images; the user's cache folder unless given.")
+
+
+class ModelSpec(_Section):
+    """The network and its trained weights."""
+
+    name: str = Field(description="A file in `trainers/models/`, `torchvision:<name>`, or your own `module:function`.")
+    weights: str | None = Field(None, description="State dict to start from; trained here from scratch if not given.")
+    options: dict[str, Any] = Field({}, description="Arguments of the model.")
+    folder: str | None = Field(None, description="Where `module:function` is found; the spec's own folder unless given.")
+
+
+class _TrainSpec(_Section):
+    epochs: int = Field(10, ge=0, description="Passes over the training images.")
+    lr: float = Field(0.05, gt=0, description="Peak learning rate.")
+    batch_size: int = Field(128, ge=2, description="Images a step.")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with Nesterov momentum 0.9, or AdamW.")
+    weight_decay: float = Field(5e-4, ge=0, description="Not applied to batch norm, biases and quantiser steps.")
+    warmup_epochs: float = Field(1.0, ge=0, description="Linear warm-up before the cosine.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
+    amp: bool = Field(True, description="Mixed precision, on GPUs only.")
+
+
+class BaselineSpec(_TrainSpec):
+    """Training of the float network; with `model.weights` a short adaptation, with 0 epochs none."""
+
+
+class FinetuneSpec(_TrainSpec):
+    """The full fine-tune of the plans that came out best, of the uniform plans and of the float baseline."""
+
+    distillation: float = Field(0.0, ge=0, le=1, description="Share of the loss taken from the float baseline's outputs.")
+    temperature: float = Field(2.0, gt=0, description="Temperature of the distillation.")
+    top_k: int = Field(1, ge=1, description="How many of the best plans get it; the held-out slice picks one.")
+    compare: bool = Field(
+        True, description="The same fine-tune for the best uniform plan, its filled copy and the float baseline."
+    )
+
+
+class SpaceSpec(_Section):
+    """What may vary. Lists of one value switch a knob off."""
+
+    prune_rate: list[float] = Field(
+        [0.0, 0.125, 0.25, 0.375, 0.5, 0.625], min_length=1, description="Fractions of a group's channels removed, each in [0, 1)."
+    )
+    weight_bits: list[int] = Field([2, 3, 4, 5, 6, 8], min_length=1, description="Bits of weights: 2 to 8, or 32 for float.")
+    act_bits: list[int] = Field([2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs: 2 to 8, or 32 for float.")
+    channel_multiple: int = Field(1, ge=1, description="Channels kept are a multiple of this where the layer allows.")
+    first_last_bits: int = Field(
+        8, ge=0, le=32, description="Bits of the first and last layer, which are not searched; 0 searches them too."
+    )
+    pin: dict[str, dict[str, float]] = Field(
+        {}, description="Knobs held fixed, by layer: `{ \"conv1\" = { weight_bits = 8 } }`."
+    )
+
+
+class AlgorithmSpec(_RoomSection):
+    """The search algorithm. Further keys are its own options."""
+
+    name: str = Field("genetic", description="A file in `pqsearch/algorithms/`.")
+
+
+class RungSpec(_Section):
+    """One level of proxy effort; a plan climbs them in order and is scored after each."""
+
+    kind: Literal["calibrate", "few_shot", "fine_tune"] = Field(
+        description="`calibrate`: batch norm and steps from data, no training. `few_shot`: trains batch norm and steps. `fine_tune`: trains all."
+    )
+    images: int = Field(512, ge=2, description="Training images that calibrate.")
+    steps: int = Field(0, ge=0, description="Training steps.")
+    lr: float = Field(0.01, gt=0, description="Peak learning rate of the steps.")
+    batch_size: int = Field(64, ge=2, description="Images a step.")
+
+
+class QuantizerSpec(_RoomSection):
+    """The quantiser. Further keys are its own options."""
+
+    name: str = Field("lsq", description="A file in `trainers/quantizers/`.")
+
+
+class PruningSpec(_RoomSection):
+    """How the channels to remove are chosen. Further keys are the importance's own options."""
+
+    importance: str = Field("l1", description="A file in `trainers/importances/`.")
+    gradient_images: int = Field(256, ge=2, description="Training images behind importances that need gradients.")
+
+
+class ExportSpec(_Section):
+    """What is written of the winner."""
+
+    formats: list[str] = Field(["torch_weights"], min_length=1, description="Files in `trainers/exporters/`.")
+
+
+class WorkersSpec(_Section):
+    """Who evaluates. Each worker is one long-lived Ray Tune trial."""
+
+    count: int = Field(1, ge=1, description="Workers.")
+    cpus: float = Field(1, gt=0, description="CPU cores of each; also its torch threads.")
+    gpus: float = Field(0, ge=0, description="GPUs of each; a fraction shares one.")
+
+
+class Spec(_Section):
+    """A whole spec, valid in itself; what depends on the data and the model is checked by `pqsearch check`."""
+
+    study: StudySpec
+    data: DataSpec
+    model: ModelSpec
+    baseline: BaselineSpec = BaselineSpec()
+    space: SpaceSpec = SpaceSpec()
+    budgets: dict[str, float] = Field({}, description="Upper limits, one key per file in `search_spaces/budgets/`.")
+    algorithm: AlgorithmSpec = AlgorithmSpec()
+    rungs: list[RungSpec] = Field(
+        [RungSpec(kind="calibrate"), RungSpec(kind="fine_tune", steps=50)], min_length=1, description="Proxy effort, in order."
+    )
+    quantizer: QuantizerSpec = QuantizerSpec()
+    pruning: PruningSpec = PruningSpec()
+    finetune: FinetuneSpec = FinetuneSpec()
+    export: ExportSpec = ExportSpec()
+    workers: WorkersSpec = WorkersSpec()
+
+    @property
+    def run_dir(self) -> str:
+        return self.study.run_dir or f"runs/{self.study.name}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain TOML values; keys that are not set are left out."""
+        return self.model_dump(exclude_none=True)
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.to_dict())
+
+
+def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
+    """Read a spec file and apply `section.key=value` overrides (values are TOML; bare words are texts).
+
+    Paths in the spec are relative to the current directory, as on a command line; they become absolute here, so that
+    workers on the same machine find them from wherever they run. Raises `UserError` with all problems.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); `pqsearch init` writes a spec to start from") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not a text file in UTF-8; a spec is TOML") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: is not valid TOML: {error}") from None
+    problems = [problem for text in overrides if (problem := _override(data, text))]
+    _resolve_paths(data, path.absolute().parent)
+    try:
+        return parse_spec(data)
+    except UserError as error:
+        problems.extend(error.problems)
+        raise UserError(problems) from None
+    finally:
+        if problems:
+            raise UserError(problems)
+
+
+def parse_spec(data: Mapping[str, Any]) -> Spec:
+    """A spec from plain values. Raises `UserError` with every problem, one line each."""
+    try:
+        spec = Spec.model_validate(dict(data))
+    except ValidationError as error:
+        raise UserError([*_validation_problems(error), *_rooms_problems(data)]) from None
+    problems = [*_rooms_problems(data), *_value_problems(spec)]
+    if problems:
+        raise UserError(problems)
+    return spec
+
+
+def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
+    for section, key in (("data", "root"), ("data", "validation"), ("data", "cache"), ("model", "weights"), ("model", "folder")):
+        table = data.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = str(Path(table[key]).expanduser().absolute())
+    model = data.get("model")
+    if isinstance(model, dict) and isinstance(name := model.get("name"), str):
+        if ":" in name and not name.startswith("torchvision:"):
+            model.setdefault("folder", str(folder))
+
+
+def _override(data: dict[str, Any], text: str) -> str | None:
+    key, equals, value = text.partition("=")
+    *parents, last = key.strip().replace("[", ".").replace("]", "").split(".")
+    if not equals or not parents or not last:
+        return f"--set {text}: must be section.key=value"
+    target: Any = data
+    for name in parents:
+        if isinstance(target, list):
+            if not name.isdigit() or int(name) >= len(target):
+                return f"--set {text}: there is no {key} to set; the spec has {len(target)} entries there"
+            target = target[int(name)]
+        elif isinstance(target, dict):
+            target = target.setdefault(name, {})
+        else:
+            return f"--set {text}: {name} is not a section"
+    if not isinstance(target, dict):
+        return f"--set {text}: {'.'.join(parents)} is not a section"
+    try:
+        target[last] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        target[last] = value.strip()
+    return None
+
+
+def _validation_problems(error: ValidationError) -> Iterator[str]:
+    for entry in error.errors(include_url=False):
+        loc, kind, got = entry["loc"], entry["type"], entry["input"]
+        where = _where(loc)
+        if kind == "extra_forbidden":
+            known = list(_fields(loc[:-1]))
+            close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            yield f"{where}: unknown key{hint}, choose from {', '.join(known)}"
+        elif kind == "missing":
+            field = _field(loc)
+            meaning = f" ({field.description})" if field and field.description else ""
+            yield f"{where}: is required{meaning}, got nothing"
+        elif kind == "string_pattern_mismatch":
+            yield f"{where}: may hold letters, digits, '.', '_' and '-' and starts with a letter or digit, got {got!r}"
+        else:
+            yield f"{where}: {_requirement(kind, entry, _field(loc))}, got {got!r}"
+
+
+def _requirement(kind: str, entry: Any, field: FieldInfo | None) -> str:
+    context = entry.get("ctx", {})
+    if kind.startswith(("greater_than", "less_than")):
+        return f"must be {value_range(field)}" if field else entry["msg"]
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind == "too_short":
+        return "must not be empty"
+    if kind == "finite_number":
+        return "must be a finite number"
+    words = {
+        "int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false",
+        "list": "a list", "dict": "a table", "model": "a table (a [section])",
+    }  # fmt: skip
+    return f"must be {words.get(kind.split('_')[0], kind)}"
+
+
+def value_range(field: FieldInfo) -> str:
+    """The legal range of a numeric field: `in (0, 1]`, `at least 1`; empty without one."""
+    bounds: dict[str, float] = {}
+    for item in field.metadata:
+        bounds.update({key: getattr(item, key) for key in ("gt", "ge", "lt", "le") if hasattr(item, key)})
+    if not bounds:
+        return ""
+    low, high = bounds.get("gt", bounds.get("ge")), bounds.get("lt", bounds.get("le"))
+    if low is None:
+        return f"{'below' if 'lt' in bounds else 'at most'} {high:g}"
+    if high is None:
+        return f"{'above' if 'gt' in bounds else 'at least'} {low:g}"
+    return f"in {'(' if 'gt' in bounds else '['}{low:g}, {high:g}{')' if 'lt' in bounds else ']'}"
+
+
+def _where(loc: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in getattr(annotation, "__args__", ()) if (found := _model(part))), None)
+
+
+def _fields(loc: tuple[str | int, ...]) -> Mapping[str, FieldInfo]:
+    model: type[BaseModel] | None = Spec
+    for part in loc:
+        if isinstance(part, str) and model is not None:
+            field = model.model_fields.get(part)
+            model = _model(field.annotation) if field else None
+    return model.model_fields if model else {}
+
+
+def _field(loc: tuple[str | int, ...]) -> FieldInfo | None:
+    names = [part for part in loc if isinstance(part, str)]
+    return _fields(tuple(names[:-1])).get(names[-1]) if names else None
+
+
+def _rooms_problems(data: Mapping[str, Any]) -> Iterator[str]:
+    """Names and options of room files; works on raw values, so that these come with the type errors."""
+    named = (
+        ("data", "name", "datasets", DataSpec), ("algorithm", "name", "algorithms", AlgorithmSpec),
+        ("quantizer", "name", "quantizers", QuantizerSpec), ("pruning", "importance", "importances", PruningSpec),
+    )  # fmt: skip
+    for section, key, room, model in named:
+        table = data.get(section, {})
+        name = table.get(key, model.model_fields[key].default) if isinstance(table, dict) else None
+        if not isinstance(name, str):
+            continue
+        problem = rooms.unknown(room, name)
+        if problem:
+            yield f"{section}.{key}: {problem}"
+            continue
+        options = {k: v for k, v in table.items() if k not in model.model_fields}
+        known = list(model.model_fields)
+        for line in rooms.option_problems(room, name, options, section):
+            option = line.partition(":")[0].removeprefix(f"{section}.")
+            close = difflib.get_close_matches(option, known, n=1) if "unknown option" in line else []
+            yield f"{section}.{option}: unknown key, did you mean {close[0]!r}?" if close else line
+    model_table = data.get("model")
+    if isinstance(model_table, dict) and isinstance(name := model_table.get("name"), str) and ":" not in name:
+        problem = rooms.unknown("models", name)
+        if problem:
+            yield f"model.name: {problem}, torchvision:<name> or your own module:function"
+        elif isinstance(options := model_table.get("options", {}), dict):
+            yield from rooms.option_problems("models", name, options, "model.options")
+    budgets = data.get("budgets")
+    if isinstance(budgets, dict):
+        for budget, limit in budgets.items():
+            yield from _budget_problems(budget, limit)
+    export = data.get("export")
+    formats = export.get("formats", []) if isinstance(export, dict) else []
+    for index, name in enumerate(formats if isinstance(formats, list) else []):
+        if isinstance(name, str) and (problem := rooms.unknown("exporters", name)):
+            yield f"export.formats[{index}]: {problem}"
+
+
+def _budget_problems(name: str, limit: Any) -> Iterator[str]:
+    problem = rooms.unknown("budgets", name)
+    if problem:
+        yield f"budgets.{name}: {problem}"
+    elif isinstance(limit, (int, float)) and not isinstance(limit, bool):
+        known = rooms.constants("budgets", name)
+        low, high = known["LOW"], known["HIGH"]
+        # Ratios and sizes of nothing at all make no sense; a bit width starts at its smallest value.
+        inside = (low < limit if low == 0 else low <= limit) and limit <= high and math.isfinite(limit)
+        if not inside:
+            text = f"above {low:g}" if math.isinf(high) else f"in {'(' if low == 0 else '['}{low:g}, {high:g}]"
+            yield f"budgets.{name}: must be {text}, got {limit!r}"
+
+
+def _value_problems(spec: Spec) -> Iterator[str]:
+    for index, rate in enumerate(spec.space.prune_rate):
+        if not 0 <= rate < 1:
+            yield f"space.prune_rate[{index}]: must be in [0, 1), got {rate!r}"
+    for key, values in (("weight_bits", spec.space.weight_bits), ("act_bits", spec.space.act_bits)):
+        for index, bits in enumerate(values):
+            if not _legal_bits(bits):
+                yield f"space.{key}[{index}]: must be 2 to 8, or 32 for float, got {bits!r}"
+    if spec.space.first_last_bits and not _legal_bits(spec.space.first_last_bits):
+        yield f"space.first_last_bits: must be 2 to 8, 32 for float, or 0 to search them, got {spec.space.first_last_bits}"
+    for layer, knobs in spec.space.pin.items():
+        for knob, value in knobs.items():
+            where = f"space.pin.{layer}.{knob}"
+            if knob == "prune_rate":
+                if not 0 <= value < 1:
+                    yield f"{where}: must be in [0, 1), got {value!r}"
+            elif knob not in ("weight_bits", "act_bits"):
+                yield f"{where}: unknown knob, choose from prune_rate, weight_bits, act_bits"
+            elif not _legal_bits(value):
+                yield f"{where}: must be 2 to 8, or 32 for float, got {value!r}"
+    for index, rung in enumerate(spec.rungs):
+        if rung.kind == "calibrate" and rung.steps:
+            yield f"rungs[{index}].steps: must be 0 when kind is 'calibrate', got {rung.steps}"
+        if rung.kind != "calibrate" and not rung.steps:
+            yield f"rungs[{index}].steps: must be at least 1 when kind is {rung.kind!r}, got 0"
+
+
+def _legal_bits(bits: float) -> bool:
+    return bits == int(bits) and (2 <= bits <= 8 or bits == 32)

@@ -1,0 +1,131 @@
+"""summary.json: every number of a run in one place, each accuracy with its images and its error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from pqsearch import environment
+from pqsearch.finetunes import Job
+from pqsearch.plan import Plan
+from pqsearch.prepare import Prepared
+from pqsearch.rebuild import module_of, recipe
+from pqsearch.report.verdict import paired_difference, verdict
+from pqsearch.run_dir import RunDirectory
+from pqsearch.spec import Spec
+from pqsearch.study import read_study
+
+ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled")
+
+
+def make_summary(
+    spec: Spec, run: RunDirectory, prepared: Prepared, record: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The summary, and the plans behind its roles as JSON. Costs are measured on the rebuilt modules."""
+    baseline = run.read(run.baseline_results)
+    summary: dict[str, Any] = {
+        "format": 1,
+        "name": spec.study.name,
+        "seed": spec.study.seed,
+        "budgets": dict(spec.budgets),
+        "seconds": run.read(run.stages) or {},
+        "versions": environment.versions(),
+        "hardware": environment.hardware(),
+        "workers": spec.workers.model_dump(),
+        "quantizer": {"name": spec.quantizer.name, **spec.quantizer.options},
+        "warnings": warnings(spec),
+        **_search_facts(run),
+        "baseline": {**_accuracies(baseline), **_costs(baseline["measured"], baseline["measured"])},
+    }
+    plans: dict[str, Any] = {}
+    correct = {"baseline": np.load(run.path / "baseline-correct.npy")}
+    for role, result in _roles(record).items():
+        job = Job(role, Plan.from_json(record["plans"][result["role"]]) if record["plans"][result["role"]] else None)
+        folder = job.folder(run)
+        if job.plan is None:
+            measured = baseline["measured"]
+        else:
+            from trainers.measure import measure
+
+            module = module_of(job.plan, recipe(spec, job.plan, prepared.dataset), folder / "weights.pth")
+            measured = measure(module, prepared.dataset.input_shape)
+            plans[role] = job.plan.to_json()
+        summary[role] = {
+            **_accuracies(result),
+            **_costs(measured, baseline["measured"]),
+            "plan_hash": job.plan.hash if job.plan else None,
+            "seconds": result.get("seconds"),
+        }
+        correct[role] = np.load(folder / "correct.npy")
+    summary["differences"] = {
+        f"{a} - {b}": paired_difference(correct[a], correct[b])
+        for b, a in combinations([role for role in ROLES if role in correct], 2)
+    }
+    summary["verdict"] = verdict(summary)
+    return summary, plans
+
+
+def warnings(spec: Spec) -> list[str]:
+    """What a reader must know before trusting the numbers."""
+    found = []
+    if spec.model.weights and not spec.data.validation:
+        found.append(
+            "The weights came from outside and may have been trained on the images that score and select plans: "
+            "those accuracies are optimistic (the test accuracies are not). [data] validation names a folder of your own."
+        )
+    return found
+
+
+def _roles(record: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Results by the role they play in the summary; the one that the held-out slice chose is `searched`."""
+    if record is None:
+        return {}
+    results = dict(record["results"])
+    found = {role: results[role] for role in ROLES if role in results}
+    found["searched"] = results[record["chosen"]]
+    return found
+
+
+def _search_facts(run: RunDirectory) -> dict[str, Any]:
+    if not run.journal.is_file():
+        return {"evaluations": 0, "asked": 0, "failed": 0}
+    study = read_study(run.journal)
+    progress = study.progress()
+    return {
+        "evaluations": study.evaluations,
+        "asked": progress["asked"],
+        "failed": progress["failed"],
+        "stopped": study.stopped,
+        "proxy_noise": _noise(study.candidates()),
+    }
+
+
+def _noise(candidates: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Standard deviation of a plan's proxy accuracy over training seeds, pooled over the plans measured again."""
+    repeats = [row["repeats"] for row in candidates if len(row.get("repeats") or []) > 1]
+    if not repeats:
+        return None
+    freedom = sum(len(values) - 1 for values in repeats)
+    squares = sum(float(np.sum((np.asarray(values) - np.mean(values)) ** 2)) for values in repeats)
+    return {"standard_deviation": (squares / freedom) ** 0.5, "plans": len(repeats), "measurements": freedom + len(repeats)}
+
+
+def _accuracies(result: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("test_accuracy", "test_images", "test_standard_error", "select_accuracy", "select_images")
+    return {key: result[key] for key in keys}
+
+
+def _costs(measured: Mapping[str, float], baseline: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "macs": measured["macs"],
+        "flops": measured["macs"] / baseline["macs"],
+        "params": measured["params"],
+        "params_ratio": measured["params"] / baseline["params"],
+        "mean_weight_bits": measured["weight_bits"],
+        "mean_act_bits": measured["act_bits"],
+        "bitops": measured["bitops"] / baseline["bitops"],
+        "size_bytes": measured["size_bytes"],
+    }

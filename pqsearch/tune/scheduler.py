@@ -1,0 +1,55 @@
+"""The population's scheduler: which workers run. What they evaluate is the study's business."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+
+class PopulationScheduler(TrialScheduler):
+    """Starts a worker wherever capacity appears, hands a dead one's candidate back, stops all when the study is over."""
+
+    def __init__(self, study: str) -> None:
+        super().__init__()
+        self._study_name = study
+        self._failed_once = False
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Nothing to prepare: a seat is known to the study when its worker joins."""
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        self._failed_once = True
+        ray.get(self._study().leave.remote(trial.config["seat"], None, "the worker died"))
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        return TrialScheduler.CONTINUE
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """A worker completes when the study has told it that nothing is left."""
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """A worker that never started has no candidate to hand back."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        pending = [trial for trial in tune_controller.get_trials() if trial.status == Trial.PENDING]
+        if not pending:
+            return None
+        # Tune would restart a worker that cannot set up for ever; the study has counted and says when to stop.
+        if self._failed_once and self._over():
+            for trial in pending:
+                tune_controller.stop_trial(trial)
+            return None
+        return pending[0]
+
+    def debug_string(self) -> str:
+        return "pqsearch workers"
+
+    def _over(self) -> bool:
+        progress = ray.get(self._study().progress.remote())
+        return bool(progress["aborted"] or progress["finished"])
+
+    def _study(self) -> Any:
+        return ray.get_actor(self._study_name)
