@@ -1,0 +1,133 @@
+"""From a model's name to a module with weights: our files, torchvision's networks, the user's own function."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pickle
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pqsearch import rooms
+from pqsearch.errors import UserError
+
+SHOWN_KEYS = 3
+
+
+def build_model(
+    name: str, options: Mapping[str, Any], classes: int, input_shape: tuple[int, ...], folder: str | None = None
+) -> nn.Module:
+    """The network `name` for images of `input_shape`: a file in `trainers/models/`, `torchvision:<name>` or `module:function`.
+
+    A user's function gets `options`, and `classes` and `in_channels` if it takes them. Raises `UserError`.
+    """
+    if name.startswith("torchvision:"):
+        return _torchvision(name.removeprefix("torchvision:"), options, classes)
+    if ":" in name:
+        return _users(name, options, classes, input_shape[0], folder)
+    build = rooms.load("models", name)
+    return _call(build, (classes, input_shape[0]), options)
+
+
+def _torchvision(name: str, options: Mapping[str, Any], classes: int) -> nn.Module:
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        import difflib
+
+        close = difflib.get_close_matches(name, models.list_models(module=models), n=3)
+        hint = f", did you mean {' or '.join(close)}?" if close else ""
+        raise UserError(f"model.name: torchvision has no classification network {name!r}{hint}")
+    function = models.get_model_builder(name)
+    return _call(function, (), {"weights": None, "num_classes": classes, **_quiet(function), **options})
+
+
+def _quiet(function: Any) -> dict[str, Any]:
+    """GoogLeNet and Inception return extra heads and warn about their initialisation unless told not to."""
+    return {"aux_logits": False, "init_weights": True} if function.__name__ in ("googlenet", "inception_v3") else {}
+
+
+def _users(name: str, options: Mapping[str, Any], classes: int, in_channels: int, folder: str | None) -> nn.Module:
+    module_name, _, function_name = name.partition(":")
+    if folder and folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.partition(".")[0] and error.name != module_name:
+            raise UserError(f"model.name: {module_name} needs {error.name}, which is not installed; pip install it") from None
+        raise UserError(
+            f"model.name: there is no module {module_name!r} in {folder or 'the installed packages'}; "
+            "put the file beside the spec or set model.folder"
+        ) from None
+    except Exception as error:
+        raise UserError(f"model.name: importing {module_name} failed: {type(error).__name__}: {error}") from None
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise UserError(f"model.name: {module_name} has no function {function_name!r}, got {name!r}")
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:
+        parameters = {}
+    offered = {"classes": classes, "num_classes": classes, "in_channels": in_channels}
+    taken = {key: value for key, value in offered.items() if key in parameters and key not in options}
+    return _call(function, (), {**taken, **options})
+
+
+def _call(function: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> nn.Module:
+    try:
+        model = function(*arguments, **options)
+    except Exception as error:
+        raise UserError(f"model.options: the model cannot be built with {dict(options)}: {type(error).__name__}: {error}") from None
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model.name: must give a torch.nn.Module, got {type(model).__name__}")
+    return model
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load a state dict, strictly. `{"state_dict": ...}` and the `module.` of data-parallel training are seen through.
+
+    Raises `UserError` for a missing or unreadable file and for keys that do not fit, naming the first few.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"model.weights: {path} does not exist; give a state dict written by torch.save") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"model.weights: {path} is not a state dict of plain tensors ({reason})") from None
+    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+        found = found["state_dict"]
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise UserError(f"model.weights: {path} is not a state dict: must map names to tensors")
+    state = {key.removeprefix("module."): value for key, value in found.items()}
+    wanted = model.state_dict()
+    # Older checkpoints lack the batch counters, which nothing here depends on.
+    counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
+    state = {**counters, **state}
+    missing = [key for key in wanted if key not in state]
+    extra = [key for key in state if key not in wanted]
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    parts = [
+        f"{what} {_some(keys)}"
+        for what, keys in (("misses", missing), ("has unknown", extra), ("has the wrong shape for", shapes))
+        if keys
+    ]
+    if parts:
+        raise UserError(f"model.weights: {path} does not fit the model: it {'; '.join(parts)}; check model.name and model.options")
+    model.load_state_dict(state)
+
+
+def _some(keys: Iterable[str]) -> str:
+    keys = list(keys)
+    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
+    return ", ".join(keys[:SHOWN_KEYS]) + more

@@ -1,0 +1,125 @@
+"""Apply a plan: a smaller, quantised copy of a model, by layer name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pqsearch.errors import UserError
+from pqsearch.plan import Plan
+from trainers.coupling import Traced
+from trainers.layers import trace
+from trainers.prune import keep_indices, remove_channels
+from trainers.quantized import quantize, quantized_layers
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def compress(
+    model: nn.Module,
+    plan: Plan,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    traced: Traced | None = None,
+    scores: Mapping[str, Tensor] | None = None,
+    quantizer: str = "lsq",
+    quantizer_options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """`model` with the plan's channels removed and its layers quantised; the original is untouched.
+
+    Give `traced`, or the `input_shape` (channels, height, width) to trace here. `scores` (channels,) per group say which
+    channels stay; without them the first ones do, which is right when weights are loaded afterwards. Quantisers are the
+    identity until `calibrate_steps` or a state dict sets them. An empty plan gives a network that computes the same, bit
+    for bit. Raises `UserError` for names that the model does not have.
+    """
+    if traced is None:
+        if input_shape is None:
+            raise ValueError("compress needs `traced`, or `input_shape` to trace the model with")
+        traced = trace(model, input_shape)
+    _check_names(plan, traced)
+    smaller = remove_channels(model, traced, keep_indices(traced, plan, scores))
+    for layer in traced.info.layers:
+        quantize(smaller, layer.name, plan.layer(layer.name), quantizer, quantizer_options or {})
+    # New quantisers are born on the CPU.
+    return smaller.to(next(model.parameters()).device)
+
+
+def _check_names(plan: Plan, traced: Traced) -> None:
+    layers = [layer.name for layer in traced.info.layers]
+    groups = {group.name: group for group in traced.info.groups}
+    problems = list(_unknown("layers", plan.layers, layers)) + list(_unknown("groups", plan.groups, list(groups)))
+    for name, rate in plan.groups.items():
+        group = groups.get(name)
+        if group is None or not rate:
+            continue
+        removed = round(rate * group.channels)
+        if not group.prunable:
+            problems.append(f"plan.groups.{name}: cannot be pruned: {group.reason}; set its prune_rate to 0")
+        elif removed % group.unit or removed >= group.channels:
+            problems.append(
+                f"plan.groups.{name}.prune_rate: must remove a multiple of {group.unit} of {group.channels} channels and "
+                f"leave some, got {rate} which is {removed}"
+            )
+    if problems:
+        raise UserError(problems)
+
+
+def _unknown(section: str, names: Iterable[str], known: list[str]) -> Iterable[str]:
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            yield f"plan.{section}.{name}: the model has no such {section[:-1]}{hint}"
+
+
+@torch.no_grad()
+def calibrate_steps(model: nn.Module, images: Tensor) -> None:
+    """Set the steps of all quantisers from a batch of normalised `images` (batch, channels, height, width).
+
+    Layers are visited as the forward pass does, each seeing inputs that the layers before it have quantised already.
+    """
+    handles = []
+
+    def first_look(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+        if layer.act_quantizer is not None and id(layer) not in seen:
+            layer.act_quantizer.calibrate(inputs[0])
+        seen.add(id(layer))
+
+    seen: set[int] = set()
+    for _, layer in quantized_layers(model):
+        if layer.weight_quantizer is not None:
+            layer.weight_quantizer.calibrate(layer.weight)
+        handles.append(layer.register_forward_pre_hook(first_look))
+    mode = model.training
+    try:
+        model.eval()(images)
+    finally:
+        model.train(mode)
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def reestimate_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Batch norm statistics as plain averages over `batches` (Li et al., EagleEye, ECCV 2020, adaptive batch norm)."""
+    norms = [module for module in model.modules() if isinstance(module, NORMS) and module.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    mode = model.training
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+        norm.train()
+    try:
+        for images in batches:
+            model(images)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.train(mode)

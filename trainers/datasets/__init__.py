@@ -1,0 +1,1 @@
+"""Image sets, one a file; the entry point is `load`."""

@@ -1,0 +1,1 @@
+"""Export formats, one a file; the entry point is `export`."""

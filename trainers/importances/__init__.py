@@ -1,0 +1,1 @@
+"""Channel importances, one a file; the entry point is `importance`."""

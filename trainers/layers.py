@@ -1,0 +1,204 @@
+"""What a model is: its layers, and the groups of channels that can only go together.
+
+The coupling comes from torch-pruning's dependency graph (Fang et al., DepGraph, CVPR 2023), read once in the index space
+of the untouched model. Surgery then cuts every group at once by index (`trainers/prune.py`), so that what is removed of
+one group cannot depend on what was removed of another.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from pqsearch.errors import UserError
+from pqsearch.plan import FIXED, GroupInfo, LayerInfo, ModelInfo, NormInfo, Source
+from trainers.coupling import LAYERS, Channels, Coupling, Traced, couple
+from trainers.prune import cut_is_exact
+
+NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
+
+
+def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
+    """Layers and groups of `model` for images of `input_shape` (channels, height, width).
+
+    Every group that is called prunable was cut once and the smaller network compared with the original one whose
+    same channels are silent. Raises `UserError` if the model cannot be run or has nothing to compress.
+    """
+    model = copy.deepcopy(model).cpu().eval().requires_grad_(True)
+    sizes = _sizes(model, input_shape)
+    if not sizes:
+        raise UserError(
+            "model: has no convolution or linear layer that its forward pass uses, so nothing to prune or quantise; "
+            "name another model"
+        )
+    coupling = _coupling(model, input_shape, list(sizes))
+    modules = dict(model.named_modules())
+    groups = [_group(modules, coupling, index) for index in range(len(coupling.roots))]
+    layers = tuple(_layer(name, modules[name], coupling, size) for name, size in sizes.items())
+    norms = tuple(_norms(modules, coupling))
+    listed = {name for name in sizes} | {norm.name for norm in norms}
+    counted = {id(p) for name in listed for p in modules[name].parameters(recurse=False)}
+    others = sum(p.numel() for p in model.parameters() if id(p) not in counted)
+    groups = _split_sources(groups, layers, norms)
+    traced = Traced(ModelInfo(layers, tuple(groups), norms, others, tuple(input_shape)), coupling.outputs, coupling.inputs)
+    return _verified(model, traced)
+
+
+@dataclass
+class _Size:
+    input: int = 0
+    output: int = 0
+
+
+def _sizes(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, _Size]:
+    """Positions read and written by each layer for one image, summed over its uses, in forward order."""
+    sizes: dict[str, _Size] = defaultdict(_Size)
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, LAYERS):
+
+            def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+                sizes[name].input += _positions(module, inputs[0])
+                sizes[name].output += _positions(module, output)
+
+            handles.append(module.register_forward_hook(note))
+    try:
+        with torch.no_grad():
+            output = model(torch.zeros(1, *input_shape))
+    except Exception as error:
+        raise UserError(
+            f"model: cannot be run on an image of shape {tuple(input_shape)} ({_first_line(error)}); "
+            "check model.options and the data's image size"
+        ) from None
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(f"model: must return a tensor of shape (batch, classes), got {shape}; wrap it in a module that does")
+    return dict(sizes)
+
+
+def _positions(module: nn.Module, tensor: Tensor) -> int:
+    return tensor[0, 0].numel() if isinstance(module, nn.Conv2d) else tensor[0, ..., 0].numel()
+
+
+def _coupling(model: nn.Module, input_shape: tuple[int, ...], order: list[str]) -> Coupling:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return couple(model, torch.randn(1, *input_shape), order)
+    except Exception as error:
+        raise UserError(
+            f"model: cannot be traced ({_first_line(error)}); its forward pass must be made of torch operations on tensors"
+        ) from None
+
+
+def _group(modules: Mapping[str, nn.Module], coupling: Coupling, index: int) -> GroupInfo:
+    root = coupling.roots[index]
+    channels = coupling.widths[index]
+    layers, unit, reason = [], 1, coupling.reasons[index]
+    for name, owners in coupling.outputs.items():
+        if not owners.has(index):
+            continue
+        module = modules[name]
+        if isinstance(module, LAYERS):
+            layers.append(name)
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and not _depthwise(module):
+            unit = math.lcm(unit, module.groups)
+            if not owners.whole(index):
+                reason = reason or f"the grouped convolution {name} writes only a part of it"
+    for name, owners in coupling.inputs.items():
+        module = modules[name]
+        if owners.has(index) and isinstance(module, nn.Conv2d) and module.groups > 1 and not _depthwise(module):
+            unit = math.lcm(unit, module.groups)
+            if not owners.whole(index):
+                reason = reason or f"the grouped convolution {name} reads it beside others"
+            elif module.in_channels == module.groups:
+                reason = reason or f"the convolution {name} reads one channel for several outputs"
+    if not reason and channels < 2 * unit:
+        reason = f"has {channels} channels and can lose only {unit} at a time"
+    return GroupInfo(root, channels, unit, tuple(layers), not reason, reason)
+
+
+def _layer(name: str, module: nn.Module, coupling: Coupling, size: _Size) -> LayerInfo:
+    if isinstance(module, nn.Conv2d):
+        kind, inputs, outputs = "conv", module.in_channels, module.out_channels
+        kernel, groups = math.prod(module.kernel_size), module.groups
+    else:
+        assert isinstance(module, nn.Linear)
+        kind, inputs, outputs, kernel, groups = "linear", module.in_features, module.out_features, 1, 1
+    owners = coupling.inputs.get(name)
+    return LayerInfo(
+        name=name,
+        kind=kind,
+        inputs=owners.sources() if owners is not None else (Source(FIXED, inputs),),
+        output=coupling.outputs[name].only_group(),
+        in_channels=inputs,
+        out_channels=outputs,
+        kernel_size=kernel,
+        groups=groups,
+        in_size=size.input,
+        out_size=size.output,
+        bias=module.bias is not None,
+    )
+
+
+def _norms(modules: Mapping[str, nn.Module], coupling: Coupling) -> Iterator[NormInfo]:
+    for name, owners in coupling.outputs.items():
+        module = modules[name]
+        if isinstance(module, NORMS):
+            buffers = 2 if module.track_running_stats else 0
+            yield NormInfo(name, owners.sources(), 2 if module.affine else 0, buffers)
+        elif isinstance(module, nn.PReLU) and module.num_parameters > 1:
+            yield NormInfo(name, owners.sources(), 1, 0)
+
+
+def _split_sources(
+    groups: list[GroupInfo], layers: tuple[LayerInfo, ...], norms: tuple[NormInfo, ...]
+) -> list[GroupInfo]:
+    """A reader that sees only some of a group's channels makes costs depend on which ones go: not prunable."""
+    for reader in (*layers, *norms):
+        for source in reader.inputs:
+            if source.group != FIXED and source.channels != groups[source.group].channels:
+                group = groups[source.group]
+                reason = group.reason or f"{reader.name} reads only a part of it (a split or a shuffle)"
+                groups[source.group] = replace(group, prunable=False, reason=reason)
+    return groups
+
+
+def _verified(model: nn.Module, traced: Traced) -> Traced:
+    def forbid(index: int, reason: str) -> None:
+        nonlocal traced
+        groups = list(traced.info.groups)
+        groups[index] = replace(groups[index], prunable=False, reason=reason)
+        traced = replace(traced, info=replace(traced.info, groups=tuple(groups)))
+
+    open_groups = [index for index, group in enumerate(traced.info.groups) if group.prunable]
+    if open_groups and cut_is_exact(model, traced, open_groups):
+        for index in open_groups:
+            problem = cut_is_exact(model, traced, [index])
+            if problem:
+                forbid(index, problem)
+        open_groups = [index for index, group in enumerate(traced.info.groups) if group.prunable]
+        problem = cut_is_exact(model, traced, open_groups) if open_groups else None
+        if problem:
+            for index in open_groups:
+                forbid(index, f"groups cannot be cut together: {problem}")
+    return traced
+
+
+def _depthwise(module: nn.Conv2d) -> bool:
+    return module.groups == module.in_channels == module.out_channels
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Quantisers, one a file; the entry point is `Quantizer`."""

@@ -1,0 +1,130 @@
+"""Learned step size quantisation (Esser et al., Learned Step Size Quantization, ICLR 2020), 2 to 8 bits.
+
+Equations 1 and 2 quantise, equation 3 is the gradient of the step, section 2.2 its scale. Steps start where the squared
+error on data is smallest, not at the paper's 2 mean|x| / sqrt(Qp): at 2 to 4 bits that is much closer to where they end.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pqsearch.rooms import Doc
+
+#: Fractions of the largest value tried as clipping points, and values of an activation looked at.
+CLIPS = torch.linspace(0.1, 1.0, 37)
+MOST_SAMPLES = 16384
+SMALLEST_STEP = 1e-8
+
+
+class Quantizer(nn.Module):
+    """Fake quantisation on the grid `step * integer`, integers from `low` to `high`.
+
+    Weights are signed, with a step per output channel (axis 0) or one for all. Activations have one step; whether
+    they are signed is decided by what calibration sees. Until calibrated it is the identity.
+    """
+
+    step: nn.Parameter
+    seen_signed: Tensor
+
+    def __init__(
+        self,
+        bits: int,
+        role: Literal["weight", "act"],
+        channels: int,
+        *,
+        per_channel: Annotated[bool, Doc("One step per output channel for weights, or one for the layer.")] = True,
+    ) -> None:
+        super().__init__()
+        self.bits = bits
+        self.role = role
+        self.axis = 0 if role == "weight" and per_channel else None
+        self.step = nn.Parameter(torch.ones(channels if self.axis is not None else 1))
+        # -1: not calibrated, 0: unsigned, 1: signed. Part of the state dict, so that a grid survives its file.
+        self.register_buffer("seen_signed", torch.tensor(-1, dtype=torch.int8))
+        self._state = -1
+
+    @property
+    def ready(self) -> bool:
+        return self._state >= 0
+
+    @property
+    def signed(self) -> bool:
+        return self._state != 0
+
+    @property
+    def low(self) -> int:
+        return -(2 ** (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.ready:
+            return x
+        step = self.step
+        if self.axis is not None:
+            step = step.view(-1, *[1] * (x.ndim - 1))
+        values = x[0].numel() if self.role == "act" or self.axis is not None else x.numel()
+        scale = 1 / math.sqrt(max(1, self.high) * values)
+        return _Round.apply(x, step, self.low, self.high, scale)
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor) -> None:
+        """Set signedness (activations) and step from values `x`: weights (out, ...) or activations (batch, ...)."""
+        signed = self.role == "weight" or bool((x < 0).any())
+        self._state = int(signed)
+        self.seen_signed.fill_(self._state)
+        rows = x.flatten(1) if self.axis is not None else x.reshape(1, -1)
+        if self.role == "act" and rows.shape[1] > MOST_SAMPLES:
+            # A stride that shares no factor with the usual powers of two visits every channel and position.
+            rows = rows[:, :: (rows.shape[1] // MOST_SAMPLES) | 1]
+        self.step.copy_(self._best_step(rows))
+
+    def _best_step(self, rows: Tensor) -> Tensor:
+        largest = (rows.abs().amax(1) / max(1, self.high)).clamp_min(SMALLEST_STEP)
+        best, least = largest, torch.full_like(largest, math.inf)
+        for clip in CLIPS.to(rows):
+            step = (largest * clip).unsqueeze(1)
+            error = ((rows / step).round().clamp(self.low, self.high) * step - rows).square().sum(1)
+            best = torch.where(error < least, step.squeeze(1), best)
+            least = torch.minimum(error, least)
+        return best
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._state = int(self.seen_signed)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, role={self.role}, axis={self.axis}, signed={self.signed}"
+
+
+class _Round(torch.autograd.Function):
+    """Round to the grid; straight-through inside it, and equation 3 for the step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, low: int, high: int, scale: float) -> Tensor:
+        step = step.clamp_min(SMALLEST_STEP)
+        scaled = x / step
+        whole = scaled.round().clamp_(low, high)
+        ctx.save_for_backward(scaled, whole, step)
+        ctx.grid = low, high, scale
+        return whole * step
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        (gradient,) = gradients
+        scaled, whole, step = ctx.saved_tensors
+        low, high, scale = ctx.grid
+        inside = (scaled >= low) & (scaled <= high)
+        through = gradient * inside
+        by_step = None
+        if ctx.needs_input_grad[1]:
+            # whole - scaled inside the range, the end of the range outside it.
+            change = whole.mul(gradient).sub_(scaled.mul_(through))
+            by_step = change.sum_to_size(step.shape).mul_(scale)
+        return (through if ctx.needs_input_grad[0] else None), by_step, None, None, None
