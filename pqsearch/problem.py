@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,12 +19,14 @@ class Problem(Protocol):
     """A constrained integer problem. Levels of a knob go from cheapest (0) to dearest.
 
     `values[k][level]` is the level's meaning (a prune rate, a bit width) and `kinds[k]` its knob kind, so that
-    plans of equal levels can be formed. `limits[b]` bounds column b of `costs`.
+    plans of equal levels can be formed; `grid` has the values that each kind was asked to take, cheapest first.
+    `limits[b]` bounds column b of `costs`.
     """
 
     levels: Sequence[int]  # number of levels per knob, at least 1
     kinds: Sequence[str]
     values: Sequence[Sequence[float]]
+    grid: Mapping[str, Sequence[float]]
     budgets: Sequence[str]
     limits: FloatArray
 
@@ -86,3 +89,27 @@ class Algorithm(Protocol):
     def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None: ...
 
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None: ...
+
+
+def uniform_genes(problem: Problem) -> IntArray:
+    """Equal-level plans (plans, knobs) that hold every budget and are maximal: none of the others is at least as dear
+    in all kinds. Every knob takes the level nearest to its kind's value; the dearest bits come first.
+    """
+    kinds = list(problem.grid)
+    ranks = np.array(list(product(*(range(len(problem.grid[kind])) for kind in kinds))), dtype=np.int64)
+    nearest = {
+        (knob, rank): int(np.argmin(np.abs(np.asarray(problem.values[knob]) - value)))
+        for knob, kind in enumerate(problem.kinds)
+        for rank, value in enumerate(problem.grid[kind])
+    }
+    column = {kind: index for index, kind in enumerate(kinds)}
+    genes = np.array(
+        [[nearest[knob, int(row[column[kind]])] for knob, kind in enumerate(problem.kinds)] for row in ranks],
+        dtype=np.int64,
+    )
+    feasible = (problem.costs(genes) <= problem.limits).all(1)
+    ranks, genes = ranks[feasible], genes[feasible]
+    dominated = [bool(((ranks >= row).all(1) & (ranks > row).any(1)).any()) for row in ranks]
+    genes = genes[~np.array(dominated, dtype=bool)]
+    _, first = np.unique(genes, axis=0, return_index=True)
+    return genes[np.sort(first)[::-1]]

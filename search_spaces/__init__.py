@@ -1,0 +1,1 @@
+"""What may vary and what must hold: levels, costs, budgets and repair. numpy only."""

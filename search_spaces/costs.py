@@ -1,0 +1,70 @@
+"""Costs of whole populations, and what a single knob changes in them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pqsearch import rooms
+from pqsearch.plan import FLOAT_BITS, ModelInfo
+from pqsearch.problem import FloatArray, IntArray
+from search_spaces.rows import Rows, Shapes
+
+
+@dataclass
+class Decoded:
+    """A population in the model's terms: kept channels (plans, groups) and bits (plans, layers)."""
+
+    kept: IntArray
+    weight_bits: IntArray
+    act_bits: IntArray
+
+class Costs:
+    """Budgets by name over one model. A cost is the sum of `terms` over rows, or a ratio of two such sums."""
+
+    def __init__(self, info: ModelInfo, budgets: Sequence[str], per_channel_steps: bool) -> None:
+        self.budgets = tuple(budgets)
+        self.shapes = Shapes(info, per_channel_steps)
+        self._terms = [rooms.load("budgets", name) for name in self.budgets]
+        self._scale = np.ones(len(self.budgets))
+        layers = np.full((1, len(info.layers)), FLOAT_BITS)
+        untouched = Decoded(np.array([[group.channels for group in info.groups]]), layers, layers)
+        sums, _ = self.sums(untouched)
+        for index, name in enumerate(self.budgets):
+            if rooms.constants("budgets", name)["RELATIVE"]:
+                self._scale[index] = sums[0, index]
+
+    def sums(self, plans: Decoded) -> tuple[FloatArray, FloatArray]:
+        """Numerators and denominators (plans, budgets), summed over all rows."""
+        return self.sum(self.shapes.rows(plans.kept, plans.weight_bits, plans.act_bits))
+
+    def sum(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Numerators and denominators (plans, budgets) of the rows given."""
+        top, bottom = np.zeros((2, rows.plans, len(self.budgets)))
+        # Terms are whole numbers, so a dot product adds them up exactly, and faster than a sum over short rows.
+        ones = np.ones(rows.count)
+        for index, terms in enumerate(self._terms):
+            numerator, denominator = terms(rows)
+            top[:, index] = numerator @ ones
+            if denominator is not None:
+                bottom[:, index] = denominator @ ones
+        return top, bottom
+
+    def only(self, budgets: Sequence[int]) -> Costs:
+        """The same costs, of some budgets."""
+        found = copy.copy(self)
+        found.budgets = tuple(self.budgets[index] for index in budgets)
+        found._terms = [self._terms[index] for index in budgets]
+        found._scale = self._scale[list(budgets)]
+        return found
+
+    def ratio(self, top: FloatArray, bottom: FloatArray) -> FloatArray:
+        """Costs from sums. Budgets without a denominator have zeros there."""
+        return top / np.where(bottom > 0, bottom, self._scale)
+
+    def __call__(self, plans: Decoded) -> FloatArray:
+        """Costs (plans, budgets)."""
+        return self.ratio(*self.sums(plans))

@@ -1,0 +1,72 @@
+"""The table of knobs: what each may be set to, cheapest level first."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pqsearch.errors import UserError
+from pqsearch.plan import GroupInfo, ModelInfo
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One thing that may vary. `target` indexes the model's groups (prune_rate) or layers (bits)."""
+
+    kind: str
+    target: int
+    name: str
+    values: tuple[float, ...]
+
+
+def knobs(
+    info: ModelInfo,
+    prune_rate: Sequence[float],
+    weight_bits: Sequence[int],
+    act_bits: Sequence[int],
+    channel_multiple: int,
+    pin: Mapping[str, Mapping[str, float]],
+) -> list[Knob]:
+    """A prune_rate knob per prunable group, then weight_bits and act_bits knobs per layer. `UserError` for wrong pins."""
+    _check_pins(info, pin)
+    table = []
+    for index, group in enumerate(info.groups):
+        pinned = [pin[layer]["prune_rate"] for layer in group.layers if "prune_rate" in pin.get(layer, {})]
+        if group.prunable:
+            rates = realised(group, pinned[:1] or prune_rate, channel_multiple)
+            table.append(Knob("prune_rate", index, group.name, rates))
+    for kind, levels in (("weight_bits", weight_bits), ("act_bits", act_bits)):
+        for index, layer in enumerate(info.layers):
+            fixed = pin.get(layer.name, {}).get(kind)
+            values = tuple(sorted(set(map(int, levels)))) if fixed is None else (int(fixed),)
+            table.append(Knob(kind, index, layer.name, values))
+    return table
+
+
+def realised(group: GroupInfo, rates: Iterable[float], channel_multiple: int) -> tuple[float, ...]:
+    """The rates that whole channels allow, most pruned first: removed / channels, exactly.
+
+    What is kept is a multiple of the group's unit and of `channel_multiple`, or everything.
+    """
+    step = math.lcm(group.unit, channel_multiple)
+    possible = sorted({*range(step, group.channels, step), group.channels}, reverse=True)
+    kept = {min(possible, key=lambda number: abs(number - group.channels * (1 - rate))) for rate in rates}
+    return tuple((group.channels - number) / group.channels for number in sorted(kept))
+
+
+def _check_pins(info: ModelInfo, pin: Mapping[str, Mapping[str, float]]) -> None:
+    layers = [layer.name for layer in info.layers]
+    problems = []
+    for name, values in pin.items():
+        if name not in layers:
+            close = difflib.get_close_matches(name, layers, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            problems.append(f"space.pin.{name}: the model has no such layer{hint}; `pqsearch check` lists them")
+        elif values.get("prune_rate"):
+            group = next(group for group in info.groups if name in group.layers)
+            if not group.prunable:
+                problems.append(f"space.pin.{name}.prune_rate: cannot be pruned: {group.reason}; pin it to 0")
+    if problems:
+        raise UserError(problems)

@@ -1,0 +1,152 @@
+"""The search space of one model under one set of budgets: genes to plans and back, costs, repair."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pqsearch import rooms
+from pqsearch.errors import UserError
+from pqsearch.plan import FLOAT_BITS, LayerPlan, ModelInfo, Plan, channels_kept
+from pqsearch.problem import FloatArray, Genes, IntArray
+from search_spaces.costs import Costs, Decoded
+from search_spaces.feasible import find_feasible, reach
+from search_spaces.knobs import knobs
+from search_spaces.repair import Repair
+
+
+class Space:
+    """A `Problem` over a model's knobs; also knows what the genes mean.
+
+    Raises `UserError` at once for pins that name nothing and for budgets that no plan meets.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        *,
+        prune_rate: Sequence[float] = (0.0,),
+        weight_bits: Sequence[int] = (FLOAT_BITS,),
+        act_bits: Sequence[int] = (FLOAT_BITS,),
+        channel_multiple: int = 1,
+        pin: Mapping[str, Mapping[str, float]] | None = None,
+        budgets: Mapping[str, float] | None = None,
+        per_channel_steps: bool = True,
+    ) -> None:
+        self.info = info
+        self.knobs = knobs(info, prune_rate, weight_bits, act_bits, channel_multiple, pin or {})
+        if all(len(knob.values) == 1 for knob in self.knobs):
+            raise UserError(
+                "space: nothing varies: every knob has one level. Give prune_rate, weight_bits or act_bits more values; "
+                f"{sum(group.prunable for group in info.groups)} of {len(info.groups)} groups can be pruned"
+            )
+        self.kinds = tuple(knob.kind for knob in self.knobs)
+        self.values = tuple(knob.values for knob in self.knobs)
+        self.levels = tuple(len(values) for values in self.values)
+        self.grid = {
+            kind: values
+            for kind, values in (
+                ("prune_rate", tuple(sorted(set(prune_rate), reverse=True))),
+                ("weight_bits", tuple(sorted(set(weight_bits)))),
+                ("act_bits", tuple(sorted(set(act_bits)))),
+            )
+            if kind in self.kinds
+        }
+        self.budgets = tuple(budgets or {})
+        self.limits: FloatArray = np.array([float(limit) for limit in (budgets or {}).values()])
+        self._costs = Costs(info, self.budgets, per_channel_steps)
+        self._all_costs = Costs(info, rooms.names("budgets"), per_channel_steps)
+        self.tables = [self._table(index) for index in range(len(self.knobs))]
+        anchor = find_feasible(self)
+        self._repair = Repair(self, self._costs, anchor)
+
+    def _table(self, knob: int) -> IntArray:
+        """Kept channels (prune_rate) or bits of each level."""
+        found = self.knobs[knob]
+        if found.kind == "prune_rate":
+            channels = self.info.groups[found.target].channels
+            return np.array([channels_kept(channels, rate) for rate in found.values])
+        return np.array(found.values, dtype=np.int64)
+
+    def expand(self, genes: IntArray) -> Decoded:
+        """Genes (plans, knobs) as kept channels and bits."""
+        plans = Decoded(
+            np.tile([group.channels for group in self.info.groups], (len(genes), 1)),
+            np.full((len(genes), len(self.info.layers)), FLOAT_BITS),
+            np.full((len(genes), len(self.info.layers)), FLOAT_BITS),
+        )
+        for index, knob in enumerate(self.knobs):
+            self.side(plans, knob.kind)[:, knob.target] = self.tables[index][genes[:, index]]
+        return plans
+
+    @staticmethod
+    def side(plans: Decoded, kind: str) -> IntArray:
+        """The array that knobs of a kind set."""
+        return plans.kept if kind == "prune_rate" else plans.weight_bits if kind == "weight_bits" else plans.act_bits
+
+    def rows_of(self, knob: int) -> IntArray:
+        """Cost rows that a knob changes."""
+        found = self.knobs[knob]
+        return self._costs.shapes.touched(found.target) if found.kind == "prune_rate" else np.array([found.target])
+
+    def costs(self, genes: IntArray) -> FloatArray:
+        """Costs (plans, budgets) of the budgets asked for."""
+        return self._costs(self.expand(np.atleast_2d(genes)))
+
+    def repair(self, genes: IntArray) -> IntArray:
+        """Genes (plans, knobs) under every budget and filled: no knob can go up a level without breaking one."""
+        return self._repair(np.atleast_2d(genes))
+
+    def reach(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value that each budget asked for can take, all others aside."""
+        return reach(self)
+
+    def decode(self, genes: Genes) -> Plan:
+        """The plan that genes stand for; names every prunable group and every layer."""
+        groups: dict[str, float] = {}
+        bits: dict[str, dict[str, int]] = {}
+        for knob, level in zip(self.knobs, genes, strict=True):
+            value = knob.values[level]
+            if knob.kind == "prune_rate":
+                groups[knob.name] = value
+            else:
+                bits.setdefault(knob.name, {})[knob.kind] = int(value)
+        return Plan(groups, {name: LayerPlan(**knobs) for name, knobs in bits.items()})
+
+    def encode(self, plan: Plan) -> Genes:
+        """The nearest genes of a plan. Raises `UserError` for names that the model does not have."""
+        self._check_names(plan)
+        genes = []
+        for knob in self.knobs:
+            if knob.kind == "prune_rate":
+                wanted: float = plan.prune_rate(knob.name)
+            else:
+                wanted = getattr(plan.layer(knob.name), knob.kind)
+            genes.append(min(range(len(knob.values)), key=lambda level: abs(knob.values[level] - wanted)))
+        return tuple(genes)
+
+    def costs_of(self, plan: Plan) -> dict[str, float]:
+        """Every cost there is, of any plan for this model, also one whose values are no levels here."""
+        layers = [plan.layer(layer.name) for layer in self.info.layers]
+        plans = Decoded(
+            np.array([[channels_kept(group.channels, plan.prune_rate(group.name)) for group in self.info.groups]]),
+            np.array([[layer.weight_bits for layer in layers]]),
+            np.array([[layer.act_bits for layer in layers]]),
+        )
+        return dict(zip(self._all_costs.budgets, map(float, self._all_costs(plans)[0]), strict=True))
+
+    def _check_names(self, plan: Plan) -> None:
+        problems = []
+        for section, names, known in (
+            ("groups", plan.groups, [group.name for group in self.info.groups]),
+            ("layers", plan.layers, [layer.name for layer in self.info.layers]),
+        ):
+            for name in names:
+                if name not in known:
+                    close = difflib.get_close_matches(name, known, n=1)
+                    hint = f", did you mean {close[0]!r}?" if close else ""
+                    problems.append(f"plan.{section}.{name}: the model has no such {section[:-1]}{hint}")
+        if problems:
+            raise UserError(problems)
