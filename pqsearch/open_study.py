@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,14 @@ from pqsearch.journal.file import Journal
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.optuna_mirror import Mirror
 from pqsearch.plan import ModelInfo
-from pqsearch.problem import Proposal
+from pqsearch.problem import IntArray, Proposal, uniform_genes
 from pqsearch.run_dir import FREE_KEYS, RunDirectory
 from pqsearch.space_of import space_of
 from pqsearch.spec import Spec
 from pqsearch.study import Settings, Study
 from search_spaces.space import Space
+
+log = logging.getLogger(__name__)
 
 #: Uniform plans are compared with, not searched: a few of the dearest say all there is to say.
 MOST_UNIFORM = 4
@@ -50,7 +53,7 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
     lock = Lock(run.path / "journal.lock")
     lock.acquire()
     try:
-        journal, events = Journal.open(run.journal, time.time)
+        journal, events, torn = Journal.open(run.journal, time.time)
         algorithm = rooms.load("algorithms", spec.algorithm.name)(space, spec.study.seed, **spec.algorithm.options)
         study = Study(
             space,
@@ -66,7 +69,10 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
             versions=environment.versions(),
         )
         storage = Path(spec.study.storage) if spec.study.storage else run.optuna
-        mirror = Mirror(storage, spec.study.name, space)
+        names = [f"{knob.kind}/{knob.name}" for knob in space.knobs]
+        mirror = Mirror(storage, spec.study.name, space, names, maximise=spec.study.score == "accuracy")
+        if torn:
+            log.warning("the last line of %s was torn and is dropped: that event had not been acted on", run.journal)
     except BaseException:
         lock.release()
         raise
@@ -87,7 +93,10 @@ def settings(spec: Spec) -> Settings:
 
 def seeds(space: Space) -> list[Proposal]:
     """The honest baselines: the dearest uniform plans under the budgets, and their copies with the slack filled."""
-    uniform = space.uniform()
+    uniform = uniform_genes(space)
+    if not len(uniform):
+        return []
+    # The most bit operations first: where budgets trade, that is the one to beat.
     order = np.argsort(-_effort(space, uniform), kind="stable")[:MOST_UNIFORM]
     uniform = uniform[order]
     filled = space.repair(uniform)
@@ -95,7 +104,7 @@ def seeds(space: Space) -> list[Proposal]:
     return plain + [Proposal(tuple(map(int, genes)), {"role": "uniform_filled"}) for genes in filled]
 
 
-def _effort(space: Space, genes: Any) -> Any:
+def _effort(space: Space, genes: IntArray) -> Any:
     return np.array([space.costs_of(space.decode(tuple(row)))["bitops"] for row in genes])
 
 

@@ -241,6 +241,7 @@ class Result:
 
     id: int
     rung: int
+    repeat: int
     accuracy: Accuracy | None
     loss: float | None
     seconds: Mapping[str, float]

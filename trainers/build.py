@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import pickle
@@ -22,8 +23,9 @@ SHOWN_KEYS = 3
 def build_model(
     name: str, options: Mapping[str, Any], classes: int, input_shape: tuple[int, ...], folder: str | None = None
 ) -> nn.Module:
-    """The network `name` for images of `input_shape`: a file in `trainers/models/`, `torchvision:<name>` or `module:function`.
+    """The network `name` for images of `input_shape` (channels, height, width).
 
+    `name` is a file in `trainers/models/`, `torchvision:<name>` or `module:function`, looked for in `folder` first.
     A user's function gets `options`, and `classes` and `in_channels` if it takes them. Raises `UserError`.
     """
     if name.startswith("torchvision:"):
@@ -38,8 +40,6 @@ def _torchvision(name: str, options: Mapping[str, Any], classes: int) -> nn.Modu
     from torchvision import models
 
     if name not in models.list_models(module=models):
-        import difflib
-
         close = difflib.get_close_matches(name, models.list_models(module=models), n=3)
         hint = f", did you mean {' or '.join(close)}?" if close else ""
         raise UserError(f"model.name: torchvision has no classification network {name!r}{hint}")
@@ -60,7 +60,9 @@ def _users(name: str, options: Mapping[str, Any], classes: int, in_channels: int
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name != module_name.partition(".")[0] and error.name != module_name:
-            raise UserError(f"model.name: {module_name} needs {error.name}, which is not installed; pip install it") from None
+            raise UserError(
+                f"model.name: {module_name} needs {error.name}, which is not installed; pip install it"
+            ) from None
         raise UserError(
             f"model.name: there is no module {module_name!r} in {folder or 'the installed packages'}; "
             "put the file beside the spec or set model.folder"
@@ -71,9 +73,9 @@ def _users(name: str, options: Mapping[str, Any], classes: int, in_channels: int
     if not callable(function):
         raise UserError(f"model.name: {module_name} has no function {function_name!r}, got {name!r}")
     try:
-        parameters = inspect.signature(function).parameters
+        parameters = set(inspect.signature(function).parameters)
     except ValueError:
-        parameters = {}
+        parameters = set()
     offered = {"classes": classes, "num_classes": classes, "in_channels": in_channels}
     taken = {key: value for key, value in offered.items() if key in parameters and key not in options}
     return _call(function, (), {**taken, **options})
@@ -83,7 +85,9 @@ def _call(function: Any, arguments: tuple[Any, ...], options: Mapping[str, Any])
     try:
         model = function(*arguments, **options)
     except Exception as error:
-        raise UserError(f"model.options: the model cannot be built with {dict(options)}: {type(error).__name__}: {error}") from None
+        raise UserError(
+            f"model.options: the model cannot be built with {dict(options)}: {type(error).__name__}: {error}"
+        ) from None
     if not isinstance(model, nn.Module):
         raise UserError(f"model.name: must give a torch.nn.Module, got {type(model).__name__}")
     return model
@@ -123,7 +127,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         if keys
     ]
     if parts:
-        raise UserError(f"model.weights: {path} does not fit the model: it {'; '.join(parts)}; check model.name and model.options")
+        raise UserError(
+            f"model.weights: {path} does not fit the model: it {'; '.join(parts)}; check model.name and model.options"
+        )
     model.load_state_dict(state)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from pqsearch.errors import UserError
 from pqsearch.plan import Plan
-from trainers.coupling import Traced
+from trainers.coupling import NORMS, Traced
 from trainers.layers import trace
 from trainers.prune import keep_indices, remove_channels
-from trainers.quantized import quantize, quantized_layers
+from trainers.quantized import quantize, quantized_layers, quantizers, step_parameters
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+__all__ = ["calibrate_steps", "compress", "quantizers", "reestimate_norms", "step_parameters"]
 
 
 def compress(
@@ -31,10 +31,10 @@ def compress(
 ) -> nn.Module:
     """`model` with the plan's channels removed and its layers quantised; the original is untouched.
 
-    Give `traced`, or the `input_shape` (channels, height, width) to trace here. `scores` (channels,) per group say which
-    channels stay; without them the first ones do, which is right when weights are loaded afterwards. Quantisers are the
-    identity until `calibrate_steps` or a state dict sets them. An empty plan gives a network that computes the same, bit
-    for bit. Raises `UserError` for names that the model does not have.
+    Give `traced`, or the `input_shape` (channels, height, width) to trace here. `scores` (channels,) per group say
+    which channels stay; without them the first ones do, which is right when weights are loaded afterwards. Quantisers
+    are the identity until `calibrate_steps` or a state dict sets them. An empty plan gives a network that computes the
+    same, bit for bit. Raises `UserError` for names that the model does not have.
     """
     if traced is None:
         if input_shape is None:
@@ -61,8 +61,8 @@ def _check_names(plan: Plan, traced: Traced) -> None:
             problems.append(f"plan.groups.{name}: cannot be pruned: {group.reason}; set its prune_rate to 0")
         elif removed % group.unit or removed >= group.channels:
             problems.append(
-                f"plan.groups.{name}.prune_rate: must remove a multiple of {group.unit} of {group.channels} channels and "
-                f"leave some, got {rate} which is {removed}"
+                f"plan.groups.{name}.prune_rate: must remove a multiple of {group.unit} of {group.channels} channels "
+                f"and leave some, got {rate} which is {removed}"
             )
     if problems:
         raise UserError(problems)
@@ -77,8 +77,8 @@ def _unknown(section: str, names: Iterable[str], known: list[str]) -> Iterable[s
 
 
 @torch.no_grad()
-def calibrate_steps(model: nn.Module, images: Tensor) -> None:
-    """Set the steps of all quantisers from a batch of normalised `images` (batch, channels, height, width).
+def calibrate_steps(model: nn.Module, images: Tensor | Sequence[Tensor]) -> None:
+    """Set the steps of all quantisers from normalised `images` (batch, channels, height, width), or batches of them.
 
     Layers are visited as the forward pass does, each seeing inputs that the layers before it have quantised already.
     """
@@ -94,9 +94,11 @@ def calibrate_steps(model: nn.Module, images: Tensor) -> None:
         if layer.weight_quantizer is not None:
             layer.weight_quantizer.calibrate(layer.weight)
         handles.append(layer.register_forward_pre_hook(first_look))
+    images = images if isinstance(images, Tensor) else torch.cat(list(images))
     mode = model.training
+    model.eval()
     try:
-        model.eval()(images)
+        model(images)
     finally:
         model.train(mode)
         for handle in handles:

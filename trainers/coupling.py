@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from pqsearch.plan import FIXED, ModelInfo, Source
 
 LAYERS = (nn.Conv2d, nn.Linear)
-CUTTABLE = (*LAYERS, nn.BatchNorm2d, nn.BatchNorm1d, nn.PReLU)
+NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
+CUTTABLE = (*LAYERS, *NORMS, nn.PReLU)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,11 @@ class Channels:
 
     def whole(self, group: int) -> bool:
         """All of the channels belong to the group, in order."""
-        return bool((self.group == group).all()) and bool((self.index == torch.arange(len(self.index))).all())
+        return bool((self.group == group).all()) and self.index.equal(torch.arange(len(self.index)))
+
+    def permutes(self, group: int, channels: int) -> bool:
+        """The channels are the `channels` of the group, each once, in any order."""
+        return bool((self.group == group).all()) and self.index.sort().values.equal(torch.arange(channels))
 
     def only_group(self) -> int:
         groups = self.group.unique().tolist()
@@ -44,7 +49,8 @@ class Channels:
     def sources(self) -> tuple[Source, ...]:
         """Runs of channels of one group, with the number of consecutive elements that a channel stands for."""
         runs: list[Source] = []
-        for group, pairs in groupby(zip(self.group.tolist(), self.index.tolist(), strict=True), key=lambda pair: pair[0]):
+        owned = zip(self.group.tolist(), self.index.tolist(), strict=True)
+        for group, pairs in groupby(owned, key=lambda pair: pair[0]):
             indices = [index for _, index in pairs]
             if group == FIXED:
                 runs.append(Source(FIXED, len(indices)))
@@ -90,7 +96,7 @@ def couple(model: nn.Module, example: Tensor, order: list[str]) -> Coupling:
     modules = dict(model.named_modules())
     found = Coupling([], [], [], {}, {})
     # A depthwise convolution follows its input; it leads a group only when nothing else does.
-    leaders = sorted(order, key=lambda name: _is_depthwise(modules[name]))
+    leaders = sorted(order, key=lambda name: is_depthwise(modules[name]))
     for root in leaders:
         if root in found.outputs:
             continue
@@ -109,7 +115,7 @@ def couple(model: nn.Module, example: Tensor, order: list[str]) -> Coupling:
                 # Batch norm and PReLU have one side; torch-pruning calls it both.
                 is_input = isinstance(part, LAYERS) and graph.is_in_channel_pruning_fn(handler)
                 _own(found, names[part], part, is_input, number, item.idxs, item.root_idxs)
-                if not is_input and isinstance(part, (nn.Conv2d, nn.Linear)) and not target.outputs:
+                if not is_input and isinstance(part, LAYERS) and not target.outputs:
                     reason = "its channels are the model's outputs"
             elif "Pad" in target.name:
                 reason = "its channels are zero-padded on the way (an option-A shortcut)"
@@ -123,11 +129,21 @@ def couple(model: nn.Module, example: Tensor, order: list[str]) -> Coupling:
     return found
 
 
+def uncoupled(modules: Mapping[str, nn.Module], order: list[str], reason: str) -> Coupling:
+    """Every layer a group of its own that cannot be pruned because of `reason`."""
+    widths = [_width(modules[name]) for name in order]
+    outputs = {
+        name: Channels(torch.full((width,), number), torch.arange(width))
+        for number, (name, width) in enumerate(zip(order, widths, strict=True))
+    }
+    return Coupling(list(order), widths, [reason] * len(order), outputs, {})
+
+
 def _own(
     found: Coupling, name: str, module: nn.Module, is_input: bool, group: int, indices: list[int], roots: list[int]
 ) -> None:
     sides = [found.inputs if is_input else found.outputs]
-    if _is_depthwise(module):
+    if is_depthwise(module):
         sides = [found.inputs, found.outputs]
     for side in sides:
         width = _width(module, side is found.inputs)
@@ -142,8 +158,12 @@ def _width(module: nn.Module, inputs: bool = False) -> int:
         return module.in_channels if inputs else module.out_channels
     if isinstance(module, nn.Linear):
         return module.in_features if inputs else module.out_features
-    return module.num_features if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) else module.num_parameters
+    if isinstance(module, NORMS):
+        return module.num_features
+    assert isinstance(module, nn.PReLU)
+    return module.num_parameters
 
 
-def _is_depthwise(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.groups > 1 and module.groups == module.in_channels == module.out_channels
+def is_depthwise(module: nn.Module) -> bool:
+    """One filter per channel, which goes with its channel."""
+    return isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels == module.out_channels

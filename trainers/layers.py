@@ -1,8 +1,8 @@
 """What a model is: its layers, and the groups of channels that can only go together.
 
-The coupling comes from torch-pruning's dependency graph (Fang et al., DepGraph, CVPR 2023), read once in the index space
-of the untouched model. Surgery then cuts every group at once by index (`trainers/prune.py`), so that what is removed of
-one group cannot depend on what was removed of another.
+The coupling comes from torch-pruning's dependency graph (Fang et al., DepGraph, CVPR 2023), read once in the index
+space of the untouched model. Surgery then cuts every group at once by index (`trainers/prune.py`), so that what is
+removed of one group cannot depend on what was removed of another.
 """
 
 from __future__ import annotations
@@ -19,10 +19,8 @@ from torch import Tensor, nn
 
 from pqsearch.errors import UserError
 from pqsearch.plan import FIXED, GroupInfo, LayerInfo, ModelInfo, NormInfo, Source
-from trainers.coupling import LAYERS, Channels, Coupling, Traced, couple
-from trainers.prune import cut_is_exact
-
-NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
+from trainers.coupling import LAYERS, NORMS, Channels, Coupling, Traced, couple, is_depthwise, uncoupled
+from trainers.verify import cut_problem
 
 
 def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
@@ -38,17 +36,38 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
             "model: has no convolution or linear layer that its forward pass uses, so nothing to prune or quantise; "
             "name another model"
         )
-    coupling = _coupling(model, input_shape, list(sizes))
     modules = dict(model.named_modules())
+    _check_plain(modules, list(sizes))
+    coupling = _coupling(model, input_shape, list(sizes))
     groups = [_group(modules, coupling, index) for index in range(len(coupling.roots))]
     layers = tuple(_layer(name, modules[name], coupling, size) for name, size in sizes.items())
     norms = tuple(_norms(modules, coupling))
-    listed = {name for name in sizes} | {norm.name for norm in norms}
+    listed = set(sizes) | {norm.name for norm in norms}
     counted = {id(p) for name in listed for p in modules[name].parameters(recurse=False)}
     others = sum(p.numel() for p in model.parameters() if id(p) not in counted)
     groups = _split_sources(groups, layers, norms)
-    traced = Traced(ModelInfo(layers, tuple(groups), norms, others, tuple(input_shape)), coupling.outputs, coupling.inputs)
-    return _verified(model, traced)
+    info = ModelInfo(layers, tuple(groups), norms, others, tuple(input_shape))
+    return _verified(model, Traced(info, coupling.outputs, coupling.inputs))
+
+
+def _check_plain(modules: Mapping[str, nn.Module], names: list[str]) -> None:
+    """Layers whose weight is not simply their own can be neither cut nor quantised. Raises `UserError`."""
+    problems, owner = [], dict[int, str]()
+    for name in names:
+        module = modules[name]
+        base = nn.Conv2d if isinstance(module, nn.Conv2d) else nn.Linear
+        weight = module._parameters.get("weight")
+        if type(module).forward is not base.forward or weight is None:
+            problems.append(
+                f"model: the layer {name} ({type(module).__name__}) computes its output or its weight in its own way; "
+                f"use a plain torch.nn.{base.__name__}"
+            )
+        elif id(weight) in owner:
+            problems.append(f"model: the layers {owner[id(weight)]} and {name} share one weight; call one layer twice")
+        else:
+            owner[id(weight)] = name
+    if problems:
+        raise UserError(problems)
 
 
 @dataclass
@@ -74,15 +93,15 @@ def _sizes(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, _Size]:
             output = model(torch.zeros(1, *input_shape))
     except Exception as error:
         raise UserError(
-            f"model: cannot be run on an image of shape {tuple(input_shape)} ({_first_line(error)}); "
-            "check model.options and the data's image size"
+            f"model: cannot be traced: its forward pass on an image of shape {tuple(input_shape)} fails "
+            f"({_first_line(error)}); check model.options and the data's image size"
         ) from None
     finally:
         for handle in handles:
             handle.remove()
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(f"model: must return a tensor of shape (batch, classes), got {shape}; wrap it in a module that does")
+        raise UserError(f"model: must return a tensor of shape (batch, classes), got {shape}; wrap it so that it does")
     return dict(sizes)
 
 
@@ -94,11 +113,11 @@ def _coupling(model: nn.Module, input_shape: tuple[int, ...], order: list[str]) 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return couple(model, torch.randn(1, *input_shape), order)
+            return couple(model, torch.zeros(1, *input_shape), order)
     except Exception as error:
-        raise UserError(
-            f"model: cannot be traced ({_first_line(error)}); its forward pass must be made of torch operations on tensors"
-        ) from None
+        # The network runs, so its bits can still be searched.
+        reason = f"the network's channels cannot be followed through its forward pass ({_first_line(error)})"
+        return uncoupled(dict(model.named_modules()), order, reason)
 
 
 def _group(modules: Mapping[str, nn.Module], coupling: Coupling, index: int) -> GroupInfo:
@@ -111,13 +130,17 @@ def _group(modules: Mapping[str, nn.Module], coupling: Coupling, index: int) -> 
         module = modules[name]
         if isinstance(module, LAYERS):
             layers.append(name)
-        if isinstance(module, nn.Conv2d) and module.groups > 1 and not _depthwise(module):
+            if not owners.permutes(index, channels):
+                reason = (
+                    reason or f"{name} writes it beside other channels (a reused layer or one behind a concat or split)"
+                )
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module):
             unit = math.lcm(unit, module.groups)
             if not owners.whole(index):
                 reason = reason or f"the grouped convolution {name} writes only a part of it"
     for name, owners in coupling.inputs.items():
         module = modules[name]
-        if owners.has(index) and isinstance(module, nn.Conv2d) and module.groups > 1 and not _depthwise(module):
+        if owners.has(index) and isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module):
             unit = math.lcm(unit, module.groups)
             if not owners.whole(index):
                 reason = reason or f"the grouped convolution {name} reads it beside others"
@@ -152,12 +175,13 @@ def _layer(name: str, module: nn.Module, coupling: Coupling, size: _Size) -> Lay
 
 
 def _norms(modules: Mapping[str, nn.Module], coupling: Coupling) -> Iterator[NormInfo]:
-    for name, owners in coupling.outputs.items():
-        module = modules[name]
+    for name, module in modules.items():
         if isinstance(module, NORMS):
+            owners = coupling.outputs.get(name, Channels.fixed(module.num_features))
             buffers = 2 if module.track_running_stats else 0
             yield NormInfo(name, owners.sources(), 2 if module.affine else 0, buffers)
         elif isinstance(module, nn.PReLU) and module.num_parameters > 1:
+            owners = coupling.outputs.get(name, Channels.fixed(module.num_parameters))
             yield NormInfo(name, owners.sources(), 1, 0)
 
 
@@ -165,11 +189,12 @@ def _split_sources(
     groups: list[GroupInfo], layers: tuple[LayerInfo, ...], norms: tuple[NormInfo, ...]
 ) -> list[GroupInfo]:
     """A reader that sees only some of a group's channels makes costs depend on which ones go: not prunable."""
-    for reader in (*layers, *norms):
-        for source in reader.inputs:
+    readers = [(layer.name, layer.inputs) for layer in layers] + [(norm.name, norm.inputs) for norm in norms]
+    for name, inputs in readers:
+        for source in inputs:
             if source.group != FIXED and source.channels != groups[source.group].channels:
                 group = groups[source.group]
-                reason = group.reason or f"{reader.name} reads only a part of it (a split or a shuffle)"
+                reason = group.reason or f"{name} reads only a part of it (a split or a shuffle)"
                 groups[source.group] = replace(group, prunable=False, reason=reason)
     return groups
 
@@ -182,21 +207,17 @@ def _verified(model: nn.Module, traced: Traced) -> Traced:
         traced = replace(traced, info=replace(traced.info, groups=tuple(groups)))
 
     open_groups = [index for index, group in enumerate(traced.info.groups) if group.prunable]
-    if open_groups and cut_is_exact(model, traced, open_groups):
+    if open_groups and cut_problem(model, traced, open_groups):
         for index in open_groups:
-            problem = cut_is_exact(model, traced, [index])
+            problem = cut_problem(model, traced, [index])
             if problem:
                 forbid(index, problem)
         open_groups = [index for index, group in enumerate(traced.info.groups) if group.prunable]
-        problem = cut_is_exact(model, traced, open_groups) if open_groups else None
+        problem = cut_problem(model, traced, open_groups) if open_groups else None
         if problem:
             for index in open_groups:
                 forbid(index, f"groups cannot be cut together: {problem}")
     return traced
-
-
-def _depthwise(module: nn.Conv2d) -> bool:
-    return module.groups == module.in_channels == module.out_channels
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pqsearch.plan import FLOAT_BITS
-from trainers.coupling import LAYERS
+from trainers.coupling import LAYERS, NORMS
 from trainers.quantized import step_parameters
 
 FLOAT_BYTES = 4
@@ -31,9 +31,8 @@ def measure(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, float]:
     weights = {id(row["layer"].weight): row for row in rows}
     packed = sum(math.ceil(row["weights"] * row["weight_bits"] / 8) for row in weights.values())
     others = sum(parameter.numel() for parameter in params if id(parameter) not in weights)
-    statistics = sum(
-        buffer.numel() for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))
-    )
+    norms = [module for module in model.modules() if isinstance(module, NORMS) and module.running_mean is not None]
+    statistics = 2 * sum(norm.num_features for norm in norms)
     total_weights = sum(row["weights"] for row in rows)
     elements = sum(row["inputs"] for row in rows)
     return {
@@ -70,10 +69,11 @@ def _layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[dict[str, An
         if isinstance(module, LAYERS):
             handles.append(module.register_forward_hook(note))
     mode = model.training
+    model.eval()
     device = next(model.parameters()).device
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, *input_shape, device=device))
+            model(torch.zeros(1, *input_shape, device=device))
     finally:
         model.train(mode)
         for handle in handles:

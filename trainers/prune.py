@@ -12,10 +12,12 @@ from torch.nn import functional
 
 from pqsearch import rooms
 from pqsearch.plan import Plan, channels_kept
-from trainers.coupling import LAYERS, Channels, Traced
+from trainers.coupling import LAYERS, NORMS, Channels, Traced, is_depthwise
 
-#: Relative difference that double precision leaves between a cut network and its silenced original.
-EXACT = 1e-6
+
+def needs_gradients(importance: str) -> bool:
+    """Whether an importance looks at gradients (`GRADIENTS = True` in its file), so needs a batch."""
+    return bool(rooms.constants("importances", importance).get("GRADIENTS", False))
 
 
 def channel_scores(
@@ -27,12 +29,12 @@ def channel_scores(
 ) -> dict[str, Tensor]:
     """A score (channels,) per prunable group, of the whole group: every layer that writes or reads its channels counts.
 
-    `batch` is (images, labels), needed by importances that look at gradients (`gradients` in `rooms.constants`).
+    `batch` is (images, labels) on the model's device, for importances that look at gradients (`needs_gradients`).
     """
     model = copy.deepcopy(model).eval()
     modules = dict(model.named_modules())
-    needs_gradients = rooms.constants("importances", importance).get("GRADIENTS", False)
-    if needs_gradients:
+    with_gradients = needs_gradients(importance)
+    if with_gradients:
         if batch is None:
             raise ValueError(f"importance {importance!r} needs a batch of images and labels")
         images, labels = batch
@@ -44,25 +46,26 @@ def channel_scores(
         if not group.prunable:
             continue
         weights, gradients = [], []
-        for name, side, channels in _sides(traced, index):
+        for name, side, channels in _sides(traced, modules, index):
             module = modules[name]
             if isinstance(module, LAYERS):
                 weights.append(_rows(module, module.weight.detach(), side, channels, index))
-                if needs_gradients:
+                if with_gradients:
                     gradient = module.weight.grad if module.weight.grad is not None else torch.zeros_like(module.weight)
                     gradients.append(_rows(module, gradient, side, channels, index))
-        scores[group.name] = function(weights, gradients if needs_gradients else None, **(options or {}))
+        scores[group.name] = function(weights, gradients if with_gradients else None, **(options or {}))
     return scores
 
 
-def _sides(traced: Traced, group: int) -> list[tuple[str, str, Channels]]:
-    found = [(name, "out", owners) for name, owners in traced.outputs.items() if owners.has(group)]
-    written = {name for name, _, _ in found}
-    for name, owners in traced.inputs.items():
+def _sides(traced: Traced, modules: Mapping[str, nn.Module], group: int) -> list[tuple[str, str, Channels]]:
+    writers = [(name, "out", owners) for name, owners in traced.outputs.items() if owners.has(group)]
+    readers = [
+        (name, "in", owners)
+        for name, owners in traced.inputs.items()
         # A depthwise filter is both; it counts once.
-        if owners.has(group) and not (name in written and traced.outputs[name] == owners):
-            found.append((name, "in", owners))
-    return found
+        if owners.has(group) and not is_depthwise(modules[name])
+    ]
+    return writers + readers
 
 
 def _rows(module: nn.Module, weight: Tensor, side: str, owners: Channels, group: int) -> Tensor:
@@ -71,21 +74,20 @@ def _rows(module: nn.Module, weight: Tensor, side: str, owners: Channels, group:
         rows = weight.flatten(1)
     elif isinstance(module, nn.Conv2d) and module.groups > 1:
         # (groups, out, in, ...) -> every input channel sees the outputs of its own convolution group.
-        split = weight.unflatten(0, (module.groups, -1)).transpose(1, 2)
-        rows = split.flatten(0, 1).flatten(1) if weight.shape[1] > 1 or side == "in" else weight.flatten(1)
+        rows = weight.unflatten(0, (module.groups, -1)).transpose(1, 2).flatten(0, 1).flatten(1)
     else:
         rows = weight.transpose(0, 1).flatten(1)
     mine = owners.group == group
     order = torch.argsort(owners.index[mine], stable=True)
-    picked = rows[mine][order]
     channels = int(owners.index[mine].max()) + 1
-    return picked.reshape(channels, -1)
+    return rows[mine][order].reshape(channels, -1)
 
 
 def keep_indices(traced: Traced, plan: Plan, scores: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """Channels that stay, sorted, per pruned group. Without scores the first ones: shapes are all that matters then.
 
-    A group written or read by grouped convolutions loses the same number of channels, the weakest, in each of their groups.
+    A group that grouped convolutions write or read loses the same number of channels, the weakest, in each of their
+    groups.
     """
     kept: dict[str, Tensor] = {}
     for group in traced.info.groups:
@@ -106,14 +108,15 @@ def remove_channels(model: nn.Module, traced: Traced, keep: Mapping[str, Tensor]
     """A copy of `model` that has only the channels in `keep` (all of a group that is not named)."""
     model = copy.deepcopy(model)
     if keep:
-        masks = _masks(traced, keep)
+        masks = kept_masks(traced, keep)
         modules = dict(model.named_modules())
         for name in {**traced.outputs, **traced.inputs}:
-            _cut(modules[name], _picked(traced.outputs.get(name), masks), _picked(traced.inputs.get(name), masks))
+            _cut(modules[name], picked(traced.outputs.get(name), masks), picked(traced.inputs.get(name), masks))
     return model
 
 
-def _masks(traced: Traced, keep: Mapping[str, Tensor]) -> list[Tensor]:
+def kept_masks(traced: Traced, keep: Mapping[str, Tensor]) -> list[Tensor]:
+    """For every group a mask (channels,) of what `keep` leaves, in the order of `traced.info.groups`."""
     masks = []
     for group in traced.info.groups:
         mask = torch.ones(group.channels, dtype=torch.bool)
@@ -124,8 +127,8 @@ def _masks(traced: Traced, keep: Mapping[str, Tensor]) -> list[Tensor]:
     return masks
 
 
-def _picked(owners: Channels | None, masks: list[Tensor]) -> Tensor | None:
-    """Which channels of one side stay (bool), or None if all do."""
+def picked(owners: Channels | None, masks: list[Tensor]) -> Tensor | None:
+    """Which channels of one side of a module stay (bool), or None if all do."""
     if owners is None:
         return None
     stays = torch.ones(len(owners.group), dtype=torch.bool)
@@ -150,18 +153,17 @@ def _cut(module: nn.Module, outputs: Tensor | None, inputs: Tensor | None) -> No
     else:
         for name in ("weight", "bias", "running_mean", "running_var"):
             _replace(module, name, _slice(getattr(module, name, None), outputs))
-        count = int(outputs.sum()) if outputs is not None else 0
-        if hasattr(module, "num_features"):
-            module.num_features = count
-        else:
-            module.num_parameters = count
+        if isinstance(module, NORMS) and outputs is not None:
+            module.num_features = int(outputs.sum())
+        elif isinstance(module, nn.PReLU) and outputs is not None:
+            module.num_parameters = int(outputs.sum())
         return
     _replace(module, "bias", _slice(module.bias, outputs))
 
 
 def _cut_conv(module: nn.Conv2d, outputs: Tensor | None, inputs: Tensor | None) -> None:
     weight, groups = module.weight.data, module.groups
-    if groups > 1 and groups == module.in_channels == module.out_channels:
+    if is_depthwise(module):
         assert outputs is not None
         _replace(module, "weight", weight[outputs])
         module.in_channels = module.out_channels = module.groups = int(outputs.sum())
@@ -184,55 +186,5 @@ def _replace(module: nn.Module, name: str, value: Tensor | None) -> None:
     before = getattr(module, name, None)
     if value is None or before is None or value is before:
         return
-    fresh = value.clone().contiguous()
+    fresh = value.contiguous()
     setattr(module, name, nn.Parameter(fresh, before.requires_grad) if isinstance(before, nn.Parameter) else fresh)
-
-
-def cut_is_exact(model: nn.Module, traced: Traced, groups: list[int]) -> str | None:
-    """None if cutting one unit of `groups` computes what the original does with the same channels silent; else why not."""
-    original = copy.deepcopy(model).double().eval()
-    keep = {}
-    for index in groups:
-        group = traced.info.groups[index]
-        size = group.channels // group.unit
-        stays = torch.arange(group.channels).reshape(group.unit, size)[:, : size - 1]
-        keep[group.name] = stays.flatten()
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, *traced.info.input_shape, generator=generator, dtype=torch.double)
-    _shake(original, generator)
-    smaller = remove_channels(original, traced, keep)
-    masks = _masks(traced, keep)
-    for name, owners in traced.outputs.items():
-        stays = _picked(owners, masks)
-        if stays is not None:
-            _silence(dict(original.named_modules())[name], ~stays)
-    with torch.no_grad():
-        expected = original(images)
-        try:
-            found = smaller(images)
-        except Exception as error:
-            return f"the network breaks without some of its channels ({str(error).strip().splitlines()[0]})"
-    if found.shape != expected.shape:
-        return "its channels are the model's outputs"
-    if not torch.allclose(found, expected, rtol=EXACT, atol=EXACT * float(expected.abs().max() + 1)):
-        return "an operation between its layers mixes or moves channels"
-    return None
-
-
-def _shake(model: nn.Module, generator: torch.Generator) -> None:
-    """Fresh networks start with zero biases and unit norms, which would hide a wrong index."""
-    for module in model.modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            for tensor in (module.weight, module.bias, module.running_mean):
-                if tensor is not None:
-                    tensor.data += 0.1 * torch.rand(tensor.shape, generator=generator, dtype=torch.double)
-
-
-def _silence(module: nn.Module, channels: Tensor) -> None:
-    """Zero the parameters of output channels, so that they carry nothing (through any activation with f(0) = 0)."""
-    for name in ("weight", "bias"):
-        parameter = getattr(module, name, None)
-        if parameter is not None:
-            parameter.data[channels] = 0
-    if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and not module.affine and module.running_mean is not None:
-        module.running_mean.data[channels] = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,11 +12,33 @@ from pqsearch import rooms
 from pqsearch.plan import FLOAT_BITS, LayerPlan
 
 
+class Grid(Protocol):
+    """What a file in `trainers/quantizers/` provides: a module that knows the grid it rounds to."""
+
+    bits: int
+    axis: int | None  # dimension with a step of its own for each index, None for one step
+
+    @property
+    def signed(self) -> bool: ...
+
+    @property
+    def step(self) -> Tensor: ...
+
+    @property
+    def ready(self) -> bool: ...
+
+    def calibrate(self, x: Tensor) -> None: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
 class QuantConv2d(nn.Conv2d):
     """A convolution of quantised weights and inputs; `None` for a quantiser is float."""
 
-    weight_quantizer: nn.Module | None
-    act_quantizer: nn.Module | None
+    weight_quantizer: Grid | None
+    act_quantizer: Grid | None
 
     def forward(self, input: Tensor) -> Tensor:
         x, weight = _quantized(self, input)
@@ -26,8 +48,8 @@ class QuantConv2d(nn.Conv2d):
 class QuantLinear(nn.Linear):
     """A linear layer of quantised weights and inputs; `None` for a quantiser is float."""
 
-    weight_quantizer: nn.Module | None
-    act_quantizer: nn.Module | None
+    weight_quantizer: Grid | None
+    act_quantizer: Grid | None
 
     def forward(self, input: Tensor) -> Tensor:
         x, weight = _quantized(self, input)
@@ -44,14 +66,19 @@ def quantize(model: nn.Module, name: str, bits: LayerPlan, quantizer: str, optio
     """Turn the layer `name` of `model` into a quantised one, in place; at 32 bits both ways it stays as it is."""
     if bits.weight_bits == bits.act_bits == FLOAT_BITS:
         return
-    layer = model.get_submodule(name)
+    module = model.get_submodule(name)
     # The same module with the same parameters under the same names, only with another forward.
-    layer.__class__ = QuantConv2d if isinstance(layer, nn.Conv2d) else QuantLinear
+    module.__class__ = QuantConv2d if isinstance(module, nn.Conv2d) else QuantLinear
+    layer = cast("QuantConv2d | QuantLinear", module)
+    convolution = isinstance(layer, QuantConv2d)
+    outputs = layer.out_channels if isinstance(layer, QuantConv2d) else layer.out_features
+    inputs = layer.in_channels if isinstance(layer, QuantConv2d) else layer.in_features
     make = rooms.load("quantizers", quantizer)
-    outputs, inputs = layer.weight.shape[0], layer.weight.shape[1]
-    assert isinstance(outputs, int) and isinstance(inputs, int)
-    layer.weight_quantizer = None if bits.weight_bits == FLOAT_BITS else make(bits.weight_bits, "weight", outputs, **options)
-    layer.act_quantizer = None if bits.act_bits == FLOAT_BITS else make(bits.act_bits, "act", inputs, **options)
+    layer.weight_quantizer = layer.act_quantizer = None
+    if bits.weight_bits != FLOAT_BITS:
+        layer.weight_quantizer = make(bits.weight_bits, "weight", outputs, 0, **options)
+    if bits.act_bits != FLOAT_BITS:
+        layer.act_quantizer = make(bits.act_bits, "act", inputs, 1 if convolution else -1, **options)
 
 
 def quantized_layers(model: nn.Module) -> Iterator[tuple[str, QuantConv2d | QuantLinear]]:
@@ -61,11 +88,14 @@ def quantized_layers(model: nn.Module) -> Iterator[tuple[str, QuantConv2d | Quan
             yield name, module
 
 
+def quantizers(model: nn.Module) -> Iterator[tuple[str, Grid]]:
+    """All quantisers by name (`layer3.0.conv1.weight_quantizer`), in module order."""
+    for name, layer in quantized_layers(model):
+        for which, quantizer in (("weight", layer.weight_quantizer), ("act", layer.act_quantizer)):
+            if quantizer is not None:
+                yield f"{name}.{which}_quantizer", quantizer
+
+
 def step_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Step sizes of all quantisers: they get no weight decay."""
-    found = []
-    for _, layer in quantized_layers(model):
-        for quantizer in (layer.weight_quantizer, layer.act_quantizer):
-            if quantizer is not None:
-                found += list(quantizer.parameters())
-    return found
+    return [parameter for _, quantizer in quantizers(model) for parameter in quantizer.parameters()]

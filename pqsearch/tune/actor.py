@@ -54,15 +54,11 @@ class StudyService:
             self._clean(result)
         self._follow()
 
-    def fail(self, seat: str, id: int, reason: str) -> None:
-        self._study.fail(seat, id, reason)
-        self._follow()
-
     def beat(self, seat: str) -> None:
         self._study.beat(seat)
 
-    def leave(self, seat: str, incarnation: str | None, reason: str) -> None:
-        self._study.leave(seat, incarnation, reason)
+    def leave(self, seat: str, incarnation: str | None, reason: str, died: bool = False) -> None:
+        self._study.leave(seat, incarnation, reason, died)
 
     def setup_failed(self, seat: str, reason: str) -> None:
         self._study.setup_failed(seat, reason)
@@ -72,21 +68,21 @@ class StudyService:
 
     def close(self) -> None:
         """Flush the mirror and give the lock back."""
-        self._follow(flush=True)
+        self._follow()
         if self._opened is not None:
             self._opened.close()
 
     def _clean(self, result: Result) -> None:
         """Weights of rungs that a candidate has climbed past are never read again."""
         if result.weights is None:
-            for path in self._run.scratch.glob(f"{result.id}-*.pth"):
+            for path in self._run.scratch.glob(f"{result.id}-{result.repeat}-*.pth"):
                 path.unlink(missing_ok=True)
 
-    def _follow(self, flush: bool = False) -> None:
+    def _follow(self) -> None:
         if self._mirror is None:
             return
         try:
-            self._mirror.follow(self._study.candidates(), flush=flush)
+            self._mirror.follow(self._study.candidates())
         except Exception as error:
             # The mirror is a view; losing it must never cost a search.
             log.warning("the Optuna mirror stopped: %s", error)

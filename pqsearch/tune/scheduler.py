@@ -22,7 +22,7 @@ class PopulationScheduler(TrialScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         self._failed_once = True
-        ray.get(self._study().leave.remote(trial.config["seat"], None, "the worker died"))
+        ray.get(self._study().leave.remote(trial.config["seat"], None, "the worker died", died=True))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         return TrialScheduler.CONTINUE

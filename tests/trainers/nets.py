@@ -17,18 +17,19 @@ class ConcatFlatten(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.twice = nn.Conv2d(8, 8, 3, padding=1, bias=False)
         self.left = nn.Conv2d(8, 6, 3, padding=1)
         self.right = nn.Conv2d(8, 10, 1)
         self.prelu = nn.PReLU(16)
-        self.twice = nn.Conv2d(16, 16, 3, padding=1, bias=False)
         self.hidden = nn.Linear(16 * 4 * 4, 20)
         self.norm = nn.BatchNorm1d(20)
         self.head = nn.Linear(20, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.stem(x))
+        x = functional.relu(self.twice(functional.relu(self.twice(x))))
         x = self.prelu(torch.cat([self.left(x), self.right(x)], 1))
-        x = functional.max_pool2d(self.twice(functional.relu(self.twice(x))), 2)
+        x = functional.max_pool2d(x, 2)
         x = self.hidden(x.view(x.size(0), -1))
         return self.head(functional.relu(self.norm(x)))
 

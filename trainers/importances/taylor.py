@@ -1,4 +1,4 @@
-"""First-order Taylor expansion of the loss (Molchanov et al., Importance Estimation, CVPR 2019), over the whole group."""
+"""First-order Taylor expansion of the loss (Molchanov et al., Importance Estimation, CVPR 2019), per group."""
 
 from __future__ import annotations
 

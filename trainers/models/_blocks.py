@@ -20,7 +20,7 @@ class PaddedShortcut(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; where the shape changes the shortcut is of option "A" (padding) or "B" (1x1 convolution)."""
+    """Two 3x3 convolutions; where the shape changes, a shortcut of option "A" (padding) or "B" (1x1 convolution)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, shortcut: str) -> None:
         super().__init__()

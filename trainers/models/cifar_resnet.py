@@ -21,5 +21,8 @@ def build(
     shortcut: Literal["A", "B"] = "A",
     width: Annotated[int, Doc("Channels of the first stage; the paper's is 16."), Range(2, 1024)] = 16,
 ) -> nn.Module:
-    """The network of `depth` = 6 n + 2 layers; shortcut "A" pads (residual streams cannot be pruned), "B" is a 1x1 convolution."""
+    """The network of `depth` = 6 n + 2 layers.
+
+    Shortcut "A" pads with zeros, so residual streams cannot be pruned; "B" is a 1x1 convolution.
+    """
     return ResidualNet(classes, in_channels, width, (depth - 2) // 6, shortcut)

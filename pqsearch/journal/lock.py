@@ -1,0 +1,65 @@
+"""A lock on a file that dies with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+from pqsearch.errors import UserError
+
+POLL_SECONDS = 0.1
+
+
+class Lock:
+    """An exclusive `flock`. The system releases it when the process ends in whatever way, so a dead holder's is free.
+
+    A process that just ended may leave helpers behind for some seconds; `wait_seconds` allows for that.
+    """
+
+    def __init__(self, path: Path, wait_seconds: float = 10.0) -> None:
+        self.path = path
+        self._wait = wait_seconds
+        self._handle: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock, or raise a `UserError` that names the holder."""
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be opened ({error.strerror}); check the folder's permissions") from None
+        deadline = time.monotonic() + self._wait
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(handle, 4096, 0).decode(errors="replace").strip() or "an unknown process"
+                    os.close(handle)
+                    raise UserError(
+                        f"{self.path.parent}: the run directory is in use by {holder}; wait for it or stop it"
+                    ) from None
+                time.sleep(POLL_SECONDS)
+        self._handle = handle
+        holder = f"process {os.getpid()} on {socket.gethostname()} ({json.dumps(' '.join(sys.argv)[:200])})\n"
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, holder.encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock back; does nothing if it is not held."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()

@@ -1,0 +1,355 @@
+"""The study: space, algorithm, journal and rungs, asked by workers. No Ray, no torch, the clock comes in from outside."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pqsearch.errors import UserError
+from pqsearch.journal.file import Event, Journal, read_events
+from pqsearch.plan import Item, Plan, Result
+from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Problem, Proposal, Wait
+from pqsearch.study_state import StudyState, Task, score_of
+
+#: Set-ups of one seat that may fail in a row before the search gives up with the reason.
+MOST_SETUPS = 3
+#: Workers a candidate may take down before it counts as failed.
+MOST_DEATHS = 2
+#: Proposals in a row that were all evaluated before: the algorithm has nothing new.
+MOST_DUPLICATES = 200
+#: Duplicates looked through in one call, so that no call takes long.
+DUPLICATES_PER_ASK = 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long a study goes on. `confirm` leading plans are measured `confirm_repeats` times more, with fresh seeds."""
+
+    evaluations: int
+    rungs: int = 1
+    seed: int = 0
+    confirm: int = 0
+    confirm_repeats: int = 1
+    hours: float | None = None
+    score: Literal["accuracy", "loss"] = "accuracy"
+
+
+class Study:
+    """Answers workers: which item is next, what came of it.
+
+    State changes through journal events only: they are committed first, then folded in, live as on replay. Replay never
+    calls the algorithm's `ask`, so the next suggestions are those of a search that was never interrupted.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        decode: Callable[[Genes], Plan],
+        describe_costs: Callable[[Plan], dict[str, float]],
+        algorithm: Algorithm,
+        journal: Journal,
+        settings: Settings,
+        clock: Callable[[], float],
+        *,
+        events: Sequence[Event] = (),
+        seeds: Sequence[Proposal] = (),
+        fingerprint: Mapping[str, Any] | None = None,
+        versions: Mapping[str, str] | None = None,
+    ) -> None:
+        self._problem, self._decode, self._describe_costs = problem, decode, describe_costs
+        self._algorithm, self._journal, self._settings, self._clock = algorithm, journal, settings, clock
+        self._seeds = list(seeds)
+        self._state = StudyState()
+        self._leases: dict[tuple[int, int], str] = {}
+        self._seats: dict[str, str] = {}
+        self._setups: dict[str, list[str]] = {}
+        self.aborted: str | None = None
+        wanted = dict(fingerprint or {})
+        if events:
+            _check_fingerprint(journal.path, events, wanted)
+        for event in events:
+            self._fold(event)
+        self._commit(
+            {
+                "type": "opened",
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "versions": dict(versions or {}),
+                "settings": asdict(settings),
+                "fingerprint": wanted,
+            }
+        )
+
+    # What workers call
+
+    def join(self, seat: str, incarnation: str, capacity: Mapping[str, Any]) -> None:
+        """A worker sits down. A new incarnation of a seat frees what the old one held."""
+        if self._seats.get(seat) not in (None, incarnation):
+            self.leave(seat, None, "another worker took its seat", died=True)
+        self._seats[seat] = incarnation
+
+    def ask(self, seat: str, number: int = 1) -> list[Item] | Wait | Finished:
+        """Up to `number` items: first what this seat holds, then what a crash left behind, then new candidates."""
+        if self.aborted or self._state.finished:
+            return Finished()
+        mine = [self._state.tasks[key] for key, holder in self._leases.items() if holder == seat]
+        if not mine:
+            mine = self._waiting()[:number]
+        if len(mine) < number and self._may_propose():
+            self._propose(number - len(mine))
+            mine += [task for task in self._waiting() if task not in mine][: number - len(mine)]
+        if mine:
+            for task in mine:
+                self._leases[task.id, task.repeat] = seat
+            return [self._item(task) for task in mine[:number]]
+        self._advance()
+        return Finished() if self._state.finished else Wait()
+
+    def beat(self, seat: str) -> None:
+        """A sign of life from a worker that waits."""
+
+    def report(self, seat: str, results: Sequence[Result]) -> None:
+        """Take finished rungs in. Idempotent: what was acknowledged before is ignored."""
+        events = []
+        for result in results:
+            task = self._state.tasks.get((result.id, result.repeat))
+            if task is None or task.finished or result.rung != task.rung:
+                continue
+            events.append(self._reported(seat, result, task))
+        self._commit(*events)
+        for event in events:
+            task = self._state.tasks[event["id"], event["repeat"]]
+            if task.finished:
+                self._leases.pop((task.id, task.repeat), None)
+        if events:
+            self._setups.pop(seat, None)
+
+    def fail(self, seat: str, id: int, reason: str, repeat: int = 0) -> None:
+        """A candidate could not be evaluated, for a reason of its own."""
+        task = self._state.tasks.get((id, repeat))
+        if task is not None and not task.finished:
+            self._commit(_failed(task, seat, reason))
+        self._leases.pop((id, repeat), None)
+
+    def leave(self, seat: str, incarnation: str | None, reason: str, died: bool = False) -> None:
+        """A worker is gone; its items go back to the front of the queue and resume at their rung."""
+        known = self._seats.get(seat)
+        if incarnation is not None and incarnation != known:
+            return
+        if died and known is None:
+            # It never sat down: a set-up that failed, which the worker may have told already.
+            noted = self._setups.setdefault(seat, [])
+            if noted and noted[-1].startswith("told: "):
+                noted[-1] = noted[-1].removeprefix("told: ")
+            else:
+                self._count_setup(seat, reason)
+        self._seats.pop(seat, None)
+        for key in [key for key, holder in self._leases.items() if holder == seat]:
+            del self._leases[key]
+            task = self._state.tasks[key]
+            if died and task.deaths + 1 >= MOST_DEATHS:
+                self._commit(_failed(task, seat, f"took down {MOST_DEATHS} workers, the last one: {reason}"))
+            elif died:
+                self._commit({"type": "died", "id": task.id, "repeat": task.repeat, "worker": seat, "reason": reason})
+
+    def setup_failed(self, seat: str, reason: str) -> None:
+        """A worker could not load its data or baseline. Three times in a row stop the search with the reason."""
+        self._count_setup(seat, f"told: {reason}")
+
+    def _count_setup(self, seat: str, reason: str) -> None:
+        noted = self._setups.setdefault(seat, [])
+        noted.append(reason)
+        if len(noted) >= MOST_SETUPS:
+            self.aborted = f"{seat} could not start {len(noted)} times: {reason.removeprefix('told: ')}"
+
+    # What a user looks at
+
+    @property
+    def state(self) -> StudyState:
+        """Everything the journal holds, for reading."""
+        return self._state
+
+    @property
+    def finished(self) -> bool:
+        return self._state.finished
+
+    def progress(self) -> dict[str, Any]:
+        """Where the search stands: done, total, running, best, rate, ETA."""
+        return self._state.progress(len(self._leases), len(self._seats), self._clock())
+
+    def candidates(self) -> list[dict[str, Any]]:
+        """Every candidate as plain values, in the order asked."""
+        return self._state.candidates()
+
+    def best(self, role: str | None = None) -> dict[str, Any] | None:
+        """The best candidate (of a role, such as "uniform"), None if none is done."""
+        return self._state.best(role)
+
+    def leading(self, number: int) -> list[dict[str, Any]]:
+        """The best candidates, by the mean of their measurements; confirmed ones first."""
+        return self._state.leading(number)
+
+    # Inside
+
+    def _fold(self, event: Event) -> None:
+        self._state.apply(event)
+        kind = event["type"]
+        if kind == "asked":
+            genes = tuple(event["genes"])
+            self._algorithm.asked(event["id"], genes, event["memo"])
+            source = event["same_as"]
+            if source is not None and self._state.by_id[source].state in ("done", "failed"):
+                self._algorithm.tell(event["id"], genes, self._outcome(source))
+        elif kind in ("reported", "failed") and event["repeat"] == 0:
+            candidate = self._state.by_id[event["id"]]
+            if candidate.state in ("done", "failed"):
+                outcome = self._outcome(candidate.id)
+                for other in self._state.by_id.values():
+                    if other.id == candidate.id or other.same_as == candidate.id:
+                        self._algorithm.tell(other.id, other.genes, outcome)
+
+    def _outcome(self, id: int) -> Outcome:
+        candidate = self._state.by_id[id]
+        mine = [entry for entry in candidate.measurements if entry["repeat"] == 0]
+        rung = mine[-1]["rung"] if mine else 0
+        if candidate.state == "failed":
+            return Outcome((), rung, failed=True)
+        return Outcome((score_of(mine[-1], self._settings.score),), rung)
+
+    def _commit(self, *events: Event) -> None:
+        if events:
+            for event in self._journal.append(events):
+                self._fold(event)
+
+    def _waiting(self) -> list[Task]:
+        if self._state.stopped == "hours":
+            return []
+        return [task for task in self._state.unfinished() if (task.id, task.repeat) not in self._leases]
+
+    def _may_propose(self) -> bool:
+        state, hours = self._state, self._settings.hours
+        if state.stopped is None:
+            if hours is not None and state.seconds(self._clock()) >= hours * 3600:
+                self._commit({"type": "stopped", "reason": "hours"})
+            elif state.evaluations >= self._settings.evaluations:
+                self._commit({"type": "stopped", "reason": "evaluations"})
+        return state.stopped is None
+
+    def _propose(self, number: int) -> None:
+        wanted = min(number, self._settings.evaluations - self._state.evaluations)
+        for _ in range(DUPLICATES_PER_ASK):
+            if wanted <= 0 or self._state.stopped is not None:
+                return
+            first = len(self._state.by_id)
+            proposals = self._seeds_left(first, wanted) or self._algorithm.ask(range(first, first + wanted))
+            if isinstance(proposals, Wait):
+                return
+            if isinstance(proposals, Finished):
+                self._commit({"type": "stopped", "reason": "algorithm finished"})
+                return
+            before = self._state.evaluations
+            self._commit(*self._asked(first, proposals))
+            wanted -= self._state.evaluations - before
+            if self._state.duplicates_in_a_row >= MOST_DUPLICATES:
+                self._commit({"type": "stopped", "reason": "exhausted"})
+
+    def _seeds_left(self, first: int, number: int) -> list[Proposal]:
+        return self._seeds[first : first + number]
+
+    def _asked(self, first: int, proposals: Sequence[Proposal]) -> list[Event]:
+        events: list[Event] = []
+        hashes = dict(self._state.by_hash)
+        for id, proposal in enumerate(proposals, start=first):
+            genes = proposal.genes
+            if not proposal.exact:
+                genes = tuple(map(int, self._problem.repair(np.array([genes]))[0]))
+            plan = self._decode(genes)
+            same_as = hashes.get(plan.hash)
+            hashes.setdefault(plan.hash, id)
+            events.append(
+                {
+                    "type": "asked",
+                    "id": id,
+                    "genes": list(genes),
+                    "memo": proposal.memo,
+                    "plan": plan.to_json(),
+                    "plan_hash": plan.hash,
+                    "costs": self._describe_costs(plan),
+                    "same_as": same_as,
+                }
+            )
+        return events
+
+    def _advance(self) -> None:
+        """Nothing to hand out: begin to confirm, or finish, once nobody works any more."""
+        state = self._state
+        if self._leases or state.stopped is None:
+            return
+        out_of_time = state.stopped == "hours"
+        if self._settings.confirm and not state.confirming and not out_of_time:
+            ids = [row["id"] for row in state.leading(self._settings.confirm)]
+            for role in ("uniform", "uniform_filled"):
+                found = state.best(role)
+                if found is not None and found["id"] not in ids:
+                    ids.append(found["id"])
+            if ids:
+                self._commit({"type": "confirm", "ids": ids, "repeats": self._settings.confirm_repeats})
+                return
+        if out_of_time or not state.unfinished():
+            self._commit({"type": "finished"})
+
+    def _item(self, task: Task) -> Item:
+        candidate = self._state.by_id[task.id]
+        return Item(
+            id=task.id,
+            kind="confirm" if task.repeat else "candidate",
+            plan=Plan.from_json(candidate.plan),
+            rung=task.rung,
+            repeat=task.repeat,
+            start=task.start,
+            last=task.rung == self._settings.rungs - 1,
+        )
+
+    def _reported(self, seat: str, result: Result, task: Task) -> Event:
+        if result.failure is not None or result.accuracy is None or result.loss is None:
+            return _failed(task, seat, result.failure or "no accuracy was measured")
+        return {
+            "type": "reported",
+            "id": result.id,
+            "repeat": result.repeat,
+            "rung": result.rung,
+            "accuracy": result.accuracy.value,
+            "images": result.accuracy.images,
+            "loss": result.loss,
+            "seconds": {phase: round(value, 4) for phase, value in result.seconds.items()},
+            "worker": seat,
+            "weights": result.weights,
+        }
+
+
+def read_study(path: Path) -> StudyState:
+    """A study from its journal alone, for looking at: no lock, no algorithm; someone else may be writing it."""
+    return StudyState(read_events(path))
+
+
+def _failed(task: Task, seat: str, reason: str) -> Event:
+    return {"type": "failed", "id": task.id, "repeat": task.repeat, "rung": task.rung, "reason": reason, "worker": seat}
+
+
+def _check_fingerprint(path: Path, events: Sequence[Event], wanted: Mapping[str, Any]) -> None:
+    before = next((event["fingerprint"] for event in events if event["type"] == "opened"), {})
+    different = sorted(key for key in before.keys() | wanted.keys() if before.get(key) != wanted.get(key))
+    if different:
+        raise UserError(
+            [
+                f"{key}: the search in {path} was made with {before.get(key)!r}, this one has {wanted.get(key)!r}; "
+                "use another study.run_dir"
+                for key in different
+            ]
+        )

@@ -1,0 +1,257 @@
+"""What a study knows: a fold over its journal's events, the same live and on replay. Readable without the study."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pqsearch.journal.file import Event
+
+
+@dataclass
+class Task:
+    """One evaluation of one candidate through all rungs: `repeat` 0 is the search's own, others confirm."""
+
+    id: int
+    repeat: int
+    rung: int = 0  # the next one to do
+    start: str | None = None
+    deaths: int = 0
+    finished: bool = False
+
+
+@dataclass
+class Candidate:
+    """One proposal and what came of it."""
+
+    id: int
+    genes: tuple[int, ...]
+    plan: dict[str, Any]
+    plan_hash: str
+    costs: dict[str, float]
+    memo: dict[str, Any]
+    began: float
+    same_as: int | None
+    state: str = "running"  # running, done, failed, same
+    failure: str | None = None
+    worker: str | None = None
+    ended: float = 0.0
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def role(self) -> str | None:
+        return self.memo.get("role")
+
+
+class StudyState:
+    """Candidates, tasks and counters of a study."""
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.by_id: dict[int, Candidate] = {}
+        self.by_hash: dict[str, int] = {}
+        self.tasks: dict[tuple[int, int], Task] = {}
+        self.settings: dict[str, Any] = {}
+        self.fingerprint: dict[str, Any] = {}
+        self.versions: dict[str, Any] = {}
+        self.duplicates_in_a_row = 0
+        self.stopped: str | None = None  # why no new candidates are asked
+        self.confirming = False
+        self.finished = False
+        self.epoch = 0
+        self._seconds_before = 0.0
+        self._opened = 0.0
+        self._last = 0.0
+        for event in events:
+            self.apply(event)
+
+    # Events
+
+    def apply(self, event: Event) -> None:
+        """Fold one event in."""
+        getattr(self, f"_on_{event['type']}")(event)
+        self._last = event["time"]
+
+    def _on_opened(self, event: Event) -> None:
+        # A session ends with its last event; the time until the next one opens was nobody's.
+        self._seconds_before = self.seconds(self._last)
+        self._opened = self._last = event["time"]
+        grown = self.settings and _asks_for_more(self.settings, event["settings"])
+        self.settings, self.fingerprint = event["settings"], event["fingerprint"]
+        self.versions, self.epoch = event["versions"], event["epoch"]
+        if grown:
+            self.stopped, self.confirming, self.finished = None, False, False
+
+    def _on_asked(self, event: Event) -> None:
+        candidate = Candidate(
+            id=event["id"],
+            genes=tuple(event["genes"]),
+            plan=event["plan"],
+            plan_hash=event["plan_hash"],
+            costs=event["costs"],
+            memo=event["memo"],
+            began=event["time"],
+            same_as=event["same_as"],
+        )
+        self.by_id[candidate.id] = candidate
+        if candidate.same_as is None:
+            self.by_hash[candidate.plan_hash] = candidate.id
+            self.tasks[candidate.id, 0] = Task(candidate.id, 0)
+            self.duplicates_in_a_row = 0
+        else:
+            candidate.state = "same"
+            self.duplicates_in_a_row += 1
+
+    def _on_reported(self, event: Event) -> None:
+        candidate, task = self.by_id[event["id"]], self.tasks[event["id"], event["repeat"]]
+        keys = ("repeat", "rung", "accuracy", "images", "loss", "seconds", "worker")
+        candidate.measurements.append({key: event[key] for key in keys})
+        candidate.worker = event["worker"]
+        task.rung, task.start, task.deaths = event["rung"] + 1, event["weights"], 0
+        if task.rung >= self.settings["rungs"]:
+            task.finished = True
+            if task.repeat == 0:
+                candidate.state, candidate.ended = "done", event["time"]
+
+    def _on_failed(self, event: Event) -> None:
+        candidate, task = self.by_id[event["id"]], self.tasks[event["id"], event["repeat"]]
+        task.finished = True
+        if task.repeat == 0:
+            candidate.state, candidate.ended = "failed", event["time"]
+            candidate.failure, candidate.worker = event["reason"], event["worker"]
+
+    def _on_died(self, event: Event) -> None:
+        self.tasks[event["id"], event["repeat"]].deaths += 1
+
+    def _on_stopped(self, event: Event) -> None:
+        self.stopped = event["reason"]
+
+    def _on_confirm(self, event: Event) -> None:
+        self.confirming = True
+        for id in event["ids"]:
+            for repeat in range(1, event["repeats"] + 1):
+                self.tasks.setdefault((id, repeat), Task(id, repeat))
+
+    def _on_finished(self, event: Event) -> None:
+        self.finished = True
+
+    # Views
+
+    def seconds(self, now: float | None = None) -> float:
+        """Time spent searching, over all sessions."""
+        return self._seconds_before + max(0.0, (self._last if now is None else now) - self._opened)
+
+    @property
+    def evaluations(self) -> int:
+        """Distinct plans handed out for evaluation."""
+        return len(self.by_hash)
+
+    @property
+    def done(self) -> int:
+        return sum(candidate.state in ("done", "failed") for candidate in self.by_id.values())
+
+    def unfinished(self) -> list[Task]:
+        """Tasks in flight or waiting, oldest first."""
+        return [task for _, task in sorted(self.tasks.items()) if not task.finished]
+
+    def last_rung(self, id: int) -> list[dict[str, Any]]:
+        """Measurements of a candidate at the last rung, one per repeat."""
+        top = self.settings["rungs"] - 1
+        rows = [entry for entry in self.by_id[id].measurements if entry["rung"] == top]
+        return sorted(rows, key=lambda entry: entry["repeat"])
+
+    def score(self, id: int) -> float:
+        """What ranks a candidate, minimised: the mean over its repeats at the last rung."""
+        return statistics.fmean(score_of(entry, self.settings["score"]) for entry in self.last_rung(id))
+
+    def leading(self, number: int, role: str | None = None) -> list[dict[str, Any]]:
+        """The best candidates, as rows; those measured again come before those that were not."""
+        found = []
+        for candidate in self.by_id.values():
+            if role is not None and candidate.role != role:
+                continue
+            source = candidate.id if candidate.same_as is None else candidate.same_as
+            if self.by_id[source].state == "done":
+                found.append(source)
+        confirmed = {id for (id, repeat), task in self.tasks.items() if repeat and task.finished}
+        ranked = sorted(set(found), key=lambda id: (id not in confirmed, self.score(id), id))
+        return [self.row(id) for id in ranked[:number]]
+
+    def best(self, role: str | None = None) -> dict[str, Any] | None:
+        """The best candidate (of a role), None if none is done."""
+        return next(iter(self.leading(1, role)), None)
+
+    def candidates(self) -> list[dict[str, Any]]:
+        """Every candidate in the order asked."""
+        return [self.row(id) for id in sorted(self.by_id)]
+
+    def row(self, id: int) -> dict[str, Any]:
+        """One candidate as plain values."""
+        found = self.by_id[id]
+        mine = [entry for entry in found.measurements if entry["repeat"] == 0]
+        last = mine[-1] if mine else None
+        return {
+            "id": found.id,
+            "kind": "candidate",
+            "genes": list(found.genes),
+            "plan_hash": found.plan_hash,
+            "state": found.state,
+            "rung": last["rung"] if last else None,
+            "values": [score_of(entry, self.settings["score"]) for entry in mine],
+            "costs": found.costs,
+            "worker": found.worker,
+            "seconds": sum(sum(entry["seconds"].values()) for entry in found.measurements),
+            "times_evaluated": sum(entry["rung"] == 0 and entry["repeat"] == 0 for entry in found.measurements),
+            "accuracy": last["accuracy"] if last else None,
+            "images": last["images"] if last else None,
+            "role": found.role,
+            "failure": found.failure,
+            "repeats": [entry["accuracy"] for entry in self.last_rung(id)],
+            "measurements": found.measurements,
+            "same_as": found.same_as,
+            "plan": found.plan,
+            "began": found.began,
+            "ended": found.ended,
+        }
+
+    def progress(self, running: int = 0, workers: int = 0, now: float | None = None) -> dict[str, Any]:
+        """Where the search stands, for a console."""
+        seconds = self.seconds(now)
+        total = self.settings.get("evaluations", 0) if self.stopped is None else self.evaluations
+        repeats = [task for (_, repeat), task in self.tasks.items() if repeat]
+        # Repeats are evaluations too: they take as long.
+        done = self.done + sum(task.finished for task in repeats)
+        total += len(repeats) if self.confirming else self._expected_repeats()
+        rate = done / seconds if seconds > 0 else 0.0
+        best = self.best()
+        return {
+            "phase": "finished" if self.finished else "confirming" if self.confirming else "searching",
+            "done": done,
+            "total": total,
+            "running": running,
+            "failed": sum(candidate.state == "failed" for candidate in self.by_id.values()),
+            "asked": len(self.by_id),
+            "duplicates": sum(candidate.same_as is not None for candidate in self.by_id.values()),
+            "best": best and {**{key: best[key] for key in ("id", "plan", "costs", "accuracy", "images", "repeats")},
+                              "score": self.score(best["id"])},
+            "seconds": seconds,
+            "rate": rate,
+            "eta_seconds": (total - done) / rate if rate and not self.finished else None,
+            "stopped": self.stopped,
+            "workers": workers,
+        }  # fmt: skip
+
+    def _expected_repeats(self) -> int:
+        confirm = self.settings.get("confirm", 0)
+        return (confirm + 2) * self.settings.get("confirm_repeats", 0) if confirm else 0
+
+
+def score_of(entry: Mapping[str, Any], score: str) -> float:
+    """A measurement as a number to minimise."""
+    return entry["loss"] if score == "loss" else 1 - entry["accuracy"]
+
+
+def _asks_for_more(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    hours = (before["hours"] or float("inf"), now["hours"] or float("inf"))
+    return now["evaluations"] > before["evaluations"] or hours[1] > hours[0]
