@@ -15,12 +15,13 @@ from pqsearch.errors import UserError
 from pqsearch.open_study import seeds
 from pqsearch.pipeline import bare_model
 from pqsearch.plan import Item
-from pqsearch.prepare import Prepared, float_model, prepare
+from pqsearch.prepare import Prepared, prepare
 from pqsearch.rebuild import module_of, read_recipe
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec, load_spec
 from pqsearch.summary import warnings
 from pqsearch.tables import budgets_table, layers_table
+from trainers.baseline import initial_model
 from trainers.device import pick, set_threads
 from trainers.full import evaluate_test
 from trainers.measure import measure
@@ -54,7 +55,7 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
 
 def estimate(prepared: Prepared) -> dict[str, float]:
     """Seconds that each stage of a run will take on the asked workers, from one evaluation measured here."""
-    from trainers.baseline import time_step
+    from trainers.full import time_step
     from trainers.proxy import evaluate as evaluate_item
     from trainers.proxy import make_context
 
@@ -64,7 +65,7 @@ def estimate(prepared: Prepared) -> dict[str, float]:
     plan = prepared.space.decode(seeds(prepared.space)[0].genes)
     with tempfile.TemporaryDirectory() as folder:
         baseline = Path(folder) / "baseline.pth"
-        torch.save(float_model(spec, prepared.dataset).state_dict(), baseline)
+        torch.save(initial_model(spec, prepared.dataset).state_dict(), baseline)
         context = make_context(spec, prepared.dataset, prepared.splits, baseline, Path(folder), device)
         one = 0.0
         for repeat in range(2):  # the first one pays for warming up

@@ -15,7 +15,7 @@ from pqsearch.errors import UserError
 from pqsearch.finetunes import BASELINE, Job, finetune_all
 from pqsearch.journal.lock import Lock
 from pqsearch.plan import Plan
-from pqsearch.prepare import Prepared, float_model, prepare
+from pqsearch.prepare import Prepared, prepare
 from pqsearch.rebuild import module_of, read_recipe, recipe
 from pqsearch.run_dir import RunDirectory, writable, write_atomically
 from pqsearch.spec import Spec, load_spec
@@ -255,7 +255,9 @@ def bare_model(spec: Spec, prepared: Prepared) -> Any:
     """The float model of a spec with its weights, in eval mode: what `pqsearch evaluate SPEC` measures."""
     if not spec.model.weights:
         raise UserError("model.weights: is required to evaluate a spec; name a state dict, or evaluate a run directory")
-    return float_model(spec, prepared.dataset).eval()
+    from trainers.baseline import initial_model
+
+    return initial_model(spec, prepared.dataset).eval()
 
 
 def _digest(path: Path) -> str:

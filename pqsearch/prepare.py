@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.plan import ModelInfo
 from pqsearch.space_of import space_of
 from pqsearch.spec import Spec
 from search_spaces.space import Space
-from trainers.build import build_model, load_weights
+from trainers.baseline import initial_model
 from trainers.data import Splits, split
 from trainers.datasets._types import Dataset
-from trainers.layers import Traced, trace
+from trainers.layers import trace
+from trainers.coupling import Traced
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,6 @@ def load_data(spec: Spec) -> tuple[Dataset, Splits]:
     """The images and who uses which: training, scoring, selecting."""
     dataset = rooms.load("datasets", spec.data.name)(spec.data.root, spec.data.cache, **spec.data.options)
     return dataset, split(dataset, spec.data)
-
-
-def float_model(spec: Spec, dataset: Dataset) -> nn.Module:
-    """The network the spec names, with its weights if it names any."""
-    model = build_model(
-        spec.model.name, spec.model.options, len(dataset.classes), dataset.input_shape, spec.model.folder
-    )
-    if spec.model.weights:
-        load_weights(model, spec.model.weights)
-    return model
 
 
 def worker_problems(spec: Spec) -> list[str]:
@@ -85,7 +74,7 @@ def prepare(spec: Spec) -> Prepared:
     if data is None or problems:
         raise UserError(problems)
     dataset, splits = data
-    model = attempt(lambda: float_model(spec, dataset))
+    model = attempt(lambda: initial_model(spec, dataset))
     traced = attempt(lambda: trace(model, dataset.input_shape)) if model is not None else None
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
     if space is None or problems:

@@ -206,9 +206,14 @@ def constants(room: str, name: str) -> Mapping[str, Any]:
     """The literal module constants of a room's file (`UNIT = "ratio"`), without importing it."""
     found: dict[str, Any] = {}
     for node in ast.parse(_path(room, name).read_text()).body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+            continue
+        target = node.targets[0]
+        names = target.elts if isinstance(target, ast.Tuple) else [target]
+        try:
+            value = ast.literal_eval(node.value)
+        except ValueError:
+            continue
+        values = value if isinstance(target, ast.Tuple) else [value]
+        found.update({ast.unparse(name): item for name, item in zip(names, values, strict=True)})
     return found

@@ -73,7 +73,9 @@ class ModelSpec(_Section):
     folder: str | None = Field(None, description="Where `module:function` is found; the spec's own folder unless given.")
 
 
-class _TrainSpec(_Section):
+class TrainSpec(_Section):
+    """What the baseline and the full fine-tune have in common."""
+
     epochs: int = Field(10, ge=0, description="Passes over the training images.")
     lr: float = Field(0.05, gt=0, description="Peak learning rate.")
     batch_size: int = Field(128, ge=2, description="Images a step.")
@@ -84,11 +86,11 @@ class _TrainSpec(_Section):
     amp: bool = Field(True, description="Mixed precision, on GPUs only.")
 
 
-class BaselineSpec(_TrainSpec):
+class BaselineSpec(TrainSpec):
     """Training of the float network; with `model.weights` a short adaptation, with 0 epochs none."""
 
 
-class FinetuneSpec(_TrainSpec):
+class FinetuneSpec(TrainSpec):
     """The full fine-tune of the plans that came out best, of the uniform plans and of the float baseline."""
 
     distillation: float = Field(0.0, ge=0, le=1, description="Share of the loss taken from the float baseline's outputs.")

@@ -1,13 +1,15 @@
-"""Six small networks, one for every way in which channels can be tied together."""
+"""Small networks, one for every way in which channels can be tied together."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pqsearch.plan import LayerPlan, ModelInfo, Plan
 from trainers.build import build_model
 
 
@@ -116,3 +118,20 @@ def make(name: str, seed: int = 0) -> tuple[nn.Module, tuple[int, ...]]:
                 assert tensor is not None
                 tensor.data += 0.2 * torch.rand_like(tensor)
     return model.eval(), shape
+
+
+def random_plan(info: ModelInfo, seed: int, bits: tuple[int, ...] = (2, 3, 4, 8, 32)) -> Plan:
+    """Rates that groups can have, most of them not 0, and bits drawn from `bits`."""
+    draw = random.Random(seed)
+    groups = {}
+    for group in info.groups:
+        if group.prunable:
+            units = draw.randrange(group.channels // group.unit)
+            groups[group.name] = units * group.unit / group.channels
+    layers = {layer.name: LayerPlan(draw.choice(bits), draw.choice(bits)) for layer in info.layers}
+    return Plan(groups, layers)
+
+
+def batch(shape: tuple[int, ...], images: int = 4, seed: int = 0) -> Tensor:
+    """Random images of `shape`."""
+    return torch.randn(images, *shape, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,102 @@
+"""The float network: trained from scratch, or adapted from the weights a spec names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pqsearch.errors import UserError
+from pqsearch.spec import Spec, TrainSpec
+from trainers import files
+from trainers.build import build_model, load_weights
+from trainers.data import Loader, Splits
+from trainers.datasets._types import Dataset
+from trainers.loop import Diverged, Recipe, Trainer, evaluate
+from trainers.seeds import derive
+
+
+def initial_model(spec: Spec, dataset: Dataset) -> nn.Module:
+    """The network before training: the spec's weights, or an initialisation that depends on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive("initialisation", spec.study.seed))
+        model = build_model(
+            spec.model.name, spec.model.options, len(dataset.classes), dataset.input_shape, spec.model.folder
+        )
+    if spec.model.weights:
+        load_weights(model, spec.model.weights)
+    return model
+
+
+def train_baseline(
+    spec: Spec,
+    dataset: Dataset,
+    splits: Splits,
+    folder: Path,
+    device: torch.device,
+    progress: Callable[[dict[str, Any]], None] = lambda state: None,
+) -> nn.Module:
+    """Train and write `baseline.pth`; a checkpoint after each epoch makes an interrupted run go on exactly.
+
+    Raises `UserError` when the loss diverges or there is nothing to start from.
+    """
+    settings = spec.baseline
+    if not settings.epochs and not spec.model.weights:
+        raise UserError("baseline.epochs: must be at least 1 without model.weights, got 0; train, or name a state dict")
+    model = initial_model(spec, dataset).to(device, memory_format=torch.channels_last)
+    if settings.epochs:
+        loader, select = Loader(dataset, splits.train, device), Loader(dataset, splits.select, device)
+        trainer = Trainer(model, recipe(settings, loader), device)
+        checkpoint = folder / "baseline-checkpoint.pth"
+        epoch = resume(trainer, checkpoint)
+        while epoch < settings.epochs:
+            batches = loader.epoch(
+                settings.batch_size, tuple(spec.data.augment), "baseline", spec.study.seed, epoch
+            )
+            try:
+                loss = trainer.run(batches)
+            except Diverged as error:
+                raise UserError(
+                    f"baseline.lr: {error} of the baseline (epoch {epoch + 1}), got {settings.lr:g}; lower it"
+                ) from None
+            epoch += 1
+            files.save({**trainer.state(), "epoch": epoch}, checkpoint)
+            right, _ = evaluate(model, select)
+            progress(
+                {"done": epoch, "total": settings.epochs, "loss": loss, "accuracy": float(right.mean()), "images": len(right)}
+            )
+    files.save(plain(model), folder / "baseline.pth")
+    (folder / "baseline-checkpoint.pth").unlink(missing_ok=True)
+    return model
+
+
+def recipe(settings: TrainSpec, loader: Loader, **more: Any) -> Recipe:
+    """A spec's training section as steps over one loader."""
+    an_epoch = loader.batches_an_epoch(settings.batch_size)
+    return Recipe(
+        steps=settings.epochs * an_epoch,
+        lr=settings.lr,
+        optimizer=settings.optimizer,
+        weight_decay=settings.weight_decay,
+        warmup_steps=settings.warmup_epochs * an_epoch,
+        label_smoothing=settings.label_smoothing,
+        amp=settings.amp,
+        **more,
+    )
+
+
+def resume(trainer: Trainer, checkpoint: Path) -> int:
+    """Restore a trainer from a checkpoint if there is one; returns the epochs done."""
+    if not checkpoint.is_file():
+        return 0
+    state = files.load(checkpoint)
+    trainer.restore(state)
+    return state["epoch"]
+
+
+def plain(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A state dict on the CPU in the ordinary memory layout."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,162 @@
+"""Who uses which images, and batches of them: augmented for training, plain for everything that measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from pqsearch.errors import UserError
+from pqsearch.spec import DataSpec
+from trainers.datasets._images import decoded
+from trainers.datasets._types import Dataset
+from trainers.seeds import generator
+
+#: Slices are the same for every study on the same data, so that results can be compared.
+SLICE_SEED = 0
+EVAL_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Images (all, channels, height, width) uint8, labels, and which of them are meant."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """`train` trains; `score` ranks plans and `select` picks checkpoints, and nothing trains on those two."""
+
+    train: Slice
+    score: Slice
+    select: Slice
+
+
+def split(dataset: Dataset, spec: DataSpec) -> Splits:
+    """Stratified slices of the training images, or of a validation folder of the user's. Raises `UserError`."""
+    images, labels = dataset.train_images, dataset.train_labels
+    if spec.validation is not None:
+        return _with_validation(dataset, spec)
+    classes = len(dataset.classes)
+    needed = spec.score_images + spec.select_images + classes
+    if needed > len(labels):
+        raise UserError(
+            f"data.score_images: {spec.score_images} images to score, {spec.select_images} to select and one a class to train "
+            f"are {needed}, the data have {len(labels)}; lower data.score_images or data.select_images"
+        )
+    score, select, train = _stratified(labels, (spec.score_images, spec.select_images))
+    absent = [dataset.classes[label] for label in range(classes) if not (labels[train] == label).any()]
+    if absent:
+        raise UserError(
+            f"data.score_images: the slices leave no training image of {', '.join(absent)}; lower data.score_images"
+        )
+    return Splits(*(Slice(images, labels, indices) for indices in (train, score, select)))
+
+
+def _with_validation(dataset: Dataset, spec: DataSpec) -> Splits:
+    assert spec.validation is not None
+    size = dataset.input_shape[1] if dataset.input_shape[1] == dataset.input_shape[2] else None
+    found = decoded(Path(spec.validation), size, spec.cache, "data.validation", ())[""]
+    if dataset.input_shape[0] != 3:
+        raise UserError("data.validation: holds colour images, the data are grey; leave it out")
+    if found.classes != dataset.classes:
+        raise UserError(
+            f"data.validation: has the classes {', '.join(found.classes[:5])}, the data {', '.join(dataset.classes[:5])}; "
+            "its folders must be named like those of the training data"
+        )
+    half, rest = _stratified(found.labels, (len(found.labels) // 2,))
+    everything = np.arange(len(dataset.train_labels))
+    return Splits(
+        Slice(dataset.train_images, dataset.train_labels, everything),
+        Slice(found.images, found.labels, half),
+        Slice(found.images, found.labels, rest),
+    )
+
+
+def _stratified(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """Disjoint slices of `sizes` with classes in proportion, and what is left; sorted indices.
+
+    Images are laid out so that every stretch holds the classes in proportion: each class spreads evenly over 0..1.
+    """
+    rng = np.random.default_rng(SLICE_SEED)
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
+        place[mine] = (np.arange(len(mine)) + rng.random()) / len(mine)
+    order = np.argsort(place, kind="stable")
+    ends = np.cumsum(sizes)
+    return [np.sort(part) for part in np.split(order, ends)]
+
+
+class Loader:
+    """Batches of one slice on a device, normalised. No worker processes: the images are arrays already."""
+
+    def __init__(self, dataset: Dataset, part: Slice, device: torch.device) -> None:
+        self._part = part
+        self._device = device
+        self._mean = torch.tensor(dataset.mean).view(1, -1, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(dataset.std).view(1, -1, 1, 1) * 255)
+        self._labels = torch.from_numpy(np.ascontiguousarray(part.labels))
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Images (batch, channels, height, width) float32 in channels-last layout and labels at positions of the slice."""
+        rows = self._part.indices[positions]
+        images = torch.from_numpy(np.ascontiguousarray(self._part.images[rows])).to(self._device, torch.float32)
+        images = (images - self._mean.to(self._device)) * self._scale.to(self._device)
+        return images.contiguous(memory_format=torch.channels_last), self._labels[rows].to(self._device)
+
+    def plain(self, batch_size: int = EVAL_BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, without augmentation."""
+        for start in range(0, len(self), batch_size):
+            yield self.take(np.arange(start, min(start + batch_size, len(self))))
+
+    def sample(self, count: int, *seed: str | int) -> tuple[Tensor, Tensor]:
+        """`count` images (or all) drawn without replacement by a seed, without augmentation."""
+        order = torch.randperm(len(self), generator=generator(*seed)).numpy()
+        return self.take(order[:count])
+
+    def epoch(self, batch_size: int, augment: tuple[str, ...], *seed: str | int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One shuffled pass in whole batches (all images if there are fewer than one), order and augmentation by the seed."""
+        random = generator(*seed)
+        order = torch.randperm(len(self), generator=random).numpy()
+        batches = max(1, len(order) // batch_size)
+        for number in range(batches):
+            images, labels = self.take(order[number * batch_size : (number + 1) * batch_size])
+            yield _augmented(images, augment, random), labels
+
+    def batches_an_epoch(self, batch_size: int) -> int:
+        return max(1, len(self) // batch_size)
+
+
+def _augmented(images: Tensor, augment: tuple[str, ...], random: torch.Generator) -> Tensor:
+    """Random shifts by up to an eighth of the side ("crop") and mirror images ("flip"), drawn per image."""
+    count, _, height, width = images.shape
+    if "crop" in augment:
+        pad = max(1, height // 8)
+        padded = functional.pad(images, (pad, pad, pad, pad))
+        rows = torch.randint(2 * pad + 1, (count, 1), generator=random) + torch.arange(height)
+        columns = torch.randint(2 * pad + 1, (count, 1), generator=random) + torch.arange(width)
+        rows, columns = rows.to(images.device), columns.to(images.device)
+        # Channels last makes the gather one copy of whole pixels.
+        pixels = padded.permute(0, 2, 3, 1)
+        picked = pixels[torch.arange(count, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        images = picked.permute(0, 3, 1, 2)
+    if "flip" in augment:
+        mirrored = (torch.rand(count, generator=random) < 0.5).to(images.device)
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    return images.contiguous(memory_format=torch.channels_last)

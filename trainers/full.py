@@ -1,0 +1,158 @@
+"""The full fine-tune of a plan (or of the float baseline), and the one look at the test images."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pqsearch.errors import UserError
+from pqsearch.plan import Accuracy, Plan
+from pqsearch.spec import FinetuneSpec
+from trainers import files
+from trainers.baseline import plain, recipe, resume
+from trainers.data import Loader, Slice, Splits
+from trainers.datasets._types import Dataset
+from trainers.loop import Diverged, Trainer, evaluate
+from trainers.proxy import Context, calibrate, compressed
+from trainers.seeds import derive
+
+
+def finetune(
+    context: Context,
+    role: str,
+    plan: Plan | None,
+    folder: Path,
+    settings: FinetuneSpec,
+    progress: Callable[[dict[str, Any]], None] = lambda state: None,
+) -> dict[str, Any]:
+    """Train in `folder`, keep the epoch that the select slice likes best, test it once; returns the result's JSON.
+
+    `plan` None is the float baseline given the same training. A finished result is returned as it is, an interrupted
+    training goes on exactly where its last epoch ended. Raises `UserError` when the loss diverges.
+    """
+    finished = folder / "result.json"
+    if finished.is_file():
+        return json.loads(finished.read_text())
+    spec = context.spec
+    model = compressed(context, plan or Plan())
+    calibrate(context, model, max(rung.images for rung in spec.rungs))
+    select = Loader(context.dataset, context.splits.select, context.device)
+    teacher = context.baseline if settings.distillation and plan is not None else None
+    more = {"distillation": settings.distillation, "temperature": settings.temperature}
+    trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher)
+    checkpoint = folder / "checkpoint.pth"
+    best, seconds, epoch = _Best(), 0.0, resume(trainer, checkpoint)
+    if epoch:
+        state = files.load(checkpoint)
+        best, seconds = _Best(**state["best"]), state["seconds"]
+    else:
+        # Before the first epoch: what calibration alone gives may be the best there is.
+        best.offer(model, select, 0)
+    progress({"done": epoch, "total": settings.epochs, "accuracy": best.accuracy, "images": len(select)})
+    while epoch < settings.epochs:
+        began = time.monotonic()
+        # The same order of images for every plan, so that plans differ and not their luck.
+        batches = context.train.epoch(
+            settings.batch_size, tuple(spec.data.augment), "finetune", spec.study.seed, epoch
+        )
+        try:
+            loss = trainer.run(batches)
+        except Diverged as error:
+            raise UserError(f"finetune.lr: {error} of {role} (epoch {epoch + 1}), got {settings.lr:g}; lower it") from None
+        epoch += 1
+        best.offer(model, select, epoch)
+        seconds += time.monotonic() - began
+        files.save(
+            {**trainer.state(), "epoch": epoch, "best": best.__dict__, "seconds": seconds}, checkpoint
+        )
+        progress(
+            {"done": epoch, "total": settings.epochs, "loss": loss, "accuracy": best.accuracy, "images": len(select)}
+        )
+    model.load_state_dict(best.weights)
+    files.save(best.weights, folder / "weights.pth")
+    result = {
+        "role": role,
+        "plan_hash": plan.hash if plan else None,
+        "epochs": settings.epochs,
+        "best_epoch": best.epoch,
+        "seconds": seconds,
+        **_accuracy("select", Accuracy(best.accuracy, len(select))),
+        **evaluate_test(model, context.dataset, context.device, folder / "correct.npy"),
+    }
+    _write(finished, json.dumps(result, indent=2))
+    checkpoint.unlink(missing_ok=True)
+    return result
+
+
+class _Best:
+    """The weights that the select slice liked best: by accuracy, then by loss; the earlier epoch in a tie."""
+
+    def __init__(
+        self, accuracy: float = -1.0, loss: float = 0.0, epoch: int = 0, weights: dict[str, torch.Tensor] | None = None
+    ) -> None:
+        self.accuracy, self.loss, self.epoch = accuracy, loss, epoch
+        self.weights: dict[str, torch.Tensor] = weights or {}
+
+    def offer(self, model: nn.Module, select: Loader, epoch: int) -> None:
+        right, loss = evaluate(model, select)
+        accuracy = float(right.mean())
+        if (accuracy, -loss) > (self.accuracy, -self.loss):
+            self.accuracy, self.loss, self.epoch = accuracy, loss, epoch
+            self.weights = {name: tensor.clone() for name, tensor in plain(model).items()}
+
+
+def evaluate_test(
+    model: nn.Module, dataset: Dataset, device: torch.device, correct: Path | None = None
+) -> dict[str, Any]:
+    """Accuracy on the test images, with their number and the standard error; per-image correctness goes to `correct`."""
+    everything = np.arange(len(dataset.test_labels))
+    loader = Loader(dataset, Slice(dataset.test_images, dataset.test_labels, everything), device)
+    right, _ = evaluate(model.to(memory_format=torch.channels_last), loader)
+    if correct is not None:
+        temporary = correct.with_suffix(".tmp.npy")
+        np.save(temporary, right)
+        temporary.replace(correct)
+    return _accuracy("test", Accuracy(float(right.mean()), len(right)))
+
+
+def select_and_test(
+    model: nn.Module, dataset: Dataset, splits: Splits, device: torch.device, correct: Path
+) -> dict[str, Any]:
+    """Accuracy on the select slice and on the test images: what is reported of the baseline."""
+    right, _ = evaluate(model, Loader(dataset, splits.select, device))
+    chosen = Accuracy(float(right.mean()), len(right))
+    return {**_accuracy("select", chosen), **evaluate_test(model, dataset, device, correct)}
+
+
+def _accuracy(name: str, found: Accuracy) -> dict[str, Any]:
+    return {
+        f"{name}_accuracy": found.value,
+        f"{name}_images": found.images,
+        f"{name}_standard_error": found.standard_error,
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def time_step(context: Context, plan: Plan | None, batch_size: int, steps: int) -> float:
+    """Seconds of one training step of a plan (None: of the float network), the mean of `steps`."""
+    model = compressed(context, plan or Plan())
+    calibrate(context, model, context.spec.rungs[0].images)
+    settings = context.spec.finetune.model_copy(update={"epochs": 1, "batch_size": batch_size})
+    trainer = Trainer(model, recipe(settings, context.train), context.device)
+    images, labels = context.train.sample(batch_size, "timing", derive("timing"))
+    trainer.run([(images, labels)])
+    began = time.perf_counter()
+    trainer.run([(images, labels)] * steps)
+    return (time.perf_counter() - began) / steps

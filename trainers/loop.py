@@ -1,0 +1,137 @@
+"""The training loop, on one page: baseline, proxy and full fine-tune all use it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainers.data import Loader
+from trainers.quantized import step_parameters
+
+
+class Diverged(Exception):
+    """The loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. `steps` is the whole length, over which the learning rate rises and falls."""
+
+    steps: int
+    lr: float
+    optimizer: str = "sgd"
+    weight_decay: float = 0.0
+    warmup_steps: float = 0
+    label_smoothing: float = 0.0
+    distillation: float = 0.0
+    temperature: float = 2.0
+    amp: bool = True
+
+
+class Trainer:
+    """A model in training. Its state goes to a checkpoint and back, so that a resumed run is the unbroken one."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, device: torch.device, teacher: nn.Module | None = None) -> None:
+        self.model, self.recipe, self.device = model, recipe, device
+        self.teacher = teacher.eval() if teacher is not None else None
+        groups = parameter_groups(model, recipe.weight_decay)
+        if recipe.optimizer == "sgd":
+            self.optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
+        else:
+            self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
+        self.amp = recipe.amp and device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp)
+        self.step = 0
+
+    def run(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+        """Train on batches; returns the mean loss. Raises `Diverged`."""
+        self.model.train()
+        total, count = torch.zeros((), device=self.device), 0
+        for images, labels in batches:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.lr * schedule(self.step, self.recipe)
+            with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.amp):
+                loss = self._loss(self.model(images), images, labels)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.step += 1
+            total, count = total + loss.detach(), count + 1
+            # Waiting for a GPU at every step would cost more than finding out a little later.
+            if self.device.type == "cpu" and not torch.isfinite(loss):
+                raise Diverged(f"the loss became {float(loss.detach())} in step {self.step}")
+        mean = float(total) / max(1, count)
+        if not math.isfinite(mean):
+            raise Diverged(f"the loss became {mean} by step {self.step}")
+        return mean
+
+    def _loss(self, outputs: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        recipe = self.recipe
+        loss = functional.cross_entropy(outputs, labels, label_smoothing=recipe.label_smoothing)
+        if self.teacher is None or not recipe.distillation:
+            return loss
+        with torch.no_grad():
+            wanted = self.teacher(images)
+        return (1 - recipe.distillation) * loss + recipe.distillation * distillation_loss(outputs, wanted, recipe.temperature)
+
+    def state(self) -> dict[str, Any]:
+        """Plain tensors and numbers."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
+
+
+def schedule(step: int, recipe: Recipe) -> float:
+    """Share of the peak learning rate: a linear rise over the warm-up, then half a cosine to zero."""
+    if step < recipe.warmup_steps:
+        return (step + 1) / (recipe.warmup_steps + 1)
+    rest = max(1.0, recipe.steps - recipe.warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - recipe.warmup_steps) / rest)))
+
+
+def distillation_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Divergence from the teacher's softened outputs, scaled by T^2 (Hinton et al., 2015)."""
+    student = functional.log_softmax(outputs.float() / temperature, dim=1)
+    wanted = functional.log_softmax(teacher.float() / temperature, dim=1)
+    return functional.kl_div(student, wanted, log_target=True, reduction="batchmean") * temperature**2
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay; batch norm, biases and quantiser steps do not."""
+    steps = {id(parameter) for parameter in step_parameters(model)}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    free = [parameter for parameter in trained if parameter.ndim < 2 or id(parameter) in steps]
+    decayed = [parameter for parameter in trained if parameter.ndim >= 2 and id(parameter) not in steps]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, loader: Loader) -> tuple[NDArray[np.bool_], float]:
+    """Which images (count,) the model gets right, and its mean cross-entropy."""
+    model.eval()
+    right, loss = [], 0.0
+    for images, labels in loader.plain():
+        outputs = model(images)
+        right.append((outputs.argmax(1) == labels).cpu().numpy())
+        loss += float(functional.cross_entropy(outputs.float(), labels, reduction="sum"))
+    return np.concatenate(right), loss / len(loader)

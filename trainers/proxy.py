@@ -1,0 +1,173 @@
+"""The evaluator: one rung of one plan, from baseline weights to a score. The product's hot path."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, count, islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pqsearch import rooms
+from pqsearch.plan import Accuracy, Item, Plan, Result
+from pqsearch.spec import RungSpec, Spec
+from trainers import files
+from trainers.baseline import initial_model, plain
+from trainers.build import load_weights
+from trainers.compress import calibrate_steps, compress, reestimate_norms
+from trainers.coupling import Traced
+from trainers.data import EVAL_BATCH, Loader, Splits
+from trainers.datasets._types import Dataset
+from trainers.layers import trace
+from trainers.loop import Diverged, Recipe, Trainer, evaluate as evaluate_model
+from trainers.prune import channel_scores
+from trainers.quantized import step_parameters
+
+#: Images that set the step sizes; batch norm may look at more of them.
+STEP_IMAGES = 128
+#: Weight decay of short fine-tunes: too short for it to matter, so the field's usual value.
+PROXY_WEIGHT_DECAY = 1e-4
+
+
+@dataclass
+class Context:
+    """What a worker makes once: data, the baseline and its layers, channel scores. `held` is the module of the last item."""
+
+    spec: Spec
+    dataset: Dataset
+    splits: Splits
+    device: torch.device
+    scratch: Path
+    baseline: nn.Module
+    traced: Traced
+    scores: dict[str, Tensor]
+    train: Loader
+    score: Loader
+    held: tuple[str, nn.Module] | None = field(default=None)
+
+
+def make_context(
+    spec: Spec, dataset: Dataset, splits: Splits, baseline: Path, scratch: Path, device: torch.device
+) -> Context:
+    """Load the baseline's weights and trace it; the first evaluation then pays for no loading."""
+    model = initial_model(spec, dataset)
+    load_weights(model, baseline)
+    traced = trace(model, dataset.input_shape)
+    train = Loader(dataset, splits.train, device)
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    options = {k: v for k, v in spec.pruning.options.items()}
+    batch = None
+    if rooms.constants("importances", spec.pruning.importance).get("GRADIENTS", False):
+        batch = train.sample(spec.pruning.gradient_images, "importance")
+    scores = channel_scores(model, traced, spec.pruning.importance, options, batch)
+    scores = {name: values.cpu() for name, values in scores.items()}
+    model.requires_grad_(False)
+    return Context(
+        spec, dataset, splits, device, scratch, model, traced, scores, train, Loader(dataset, splits.score, device)
+    )
+
+
+def compressed(context: Context, plan: Plan) -> nn.Module:
+    """The baseline under a plan: smaller, with quantisers that are not calibrated yet."""
+    spec = context.spec
+    module = compress(
+        context.baseline,
+        plan,
+        traced=context.traced,
+        scores=context.scores,
+        quantizer=spec.quantizer.name,
+        quantizer_options=spec.quantizer.options,
+    )
+    return module.to(memory_format=torch.channels_last).requires_grad_(True)
+
+
+def calibrate(context: Context, module: nn.Module, images: int) -> None:
+    """Batch norm of the pruned float network, then step sizes, then batch norm of the quantised one.
+
+    The same training images for every plan: what differs between scores is then the plan.
+    """
+    sample, _ = context.train.sample(images, "calibration")
+    reestimate_norms(module, sample.split(EVAL_BATCH))
+    calibrate_steps(module, sample[:STEP_IMAGES])
+    reestimate_norms(module, sample.split(EVAL_BATCH))
+
+
+def evaluate(context: Context, item: Item) -> Result:
+    """One rung of `item`: continue where the last rung ended, calibrate or train, score on the scoring slice.
+
+    The same item gives the same score on every worker of one device kind, thread count and version. What goes wrong with
+    the candidate itself (divergence, memory) is a `failure` in the result, not an exception. The weights for the next
+    rung are on disk before this returns.
+    """
+    seconds: dict[str, float] = {}
+    rung = context.spec.rungs[item.rung]
+    try:
+        module = _module(context, item, seconds)
+        if rung.kind == "calibrate" or item.rung == 0:
+            with _timed(seconds, "calibrate"):
+                # Without a calibrating rung the first one calibrates all the same: steps must start somewhere.
+                calibrate(context, module, rung.images)
+        if rung.kind != "calibrate":
+            with _timed(seconds, "train"):
+                _train(context, module, item, rung)
+        with _timed(seconds, "score"):
+            right, loss = evaluate_model(module, context.score)
+        if loss != loss or loss == float("inf"):
+            raise Diverged(f"the loss on the scoring slice is {loss}")
+    except Diverged as error:
+        context.held = None
+        return Result(item.id, item.rung, item.repeat, None, None, seconds, failure=f"diverged: {error}")
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        context.held = None
+        if context.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return Result(item.id, item.rung, item.repeat, None, None, seconds, failure=f"out of memory: {error}")
+    weights = None
+    context.held = None
+    if not item.last:
+        weights = f"{item.id}-{item.repeat}-{item.rung}.pth"
+        with _timed(seconds, "save"):
+            files.save(plain(module), context.scratch / weights)
+        context.held = (weights, module)
+    accuracy = Accuracy(float(right.mean()), len(right))
+    return Result(item.id, item.rung, item.repeat, accuracy, loss, seconds, weights)
+
+
+def _module(context: Context, item: Item, seconds: dict[str, float]) -> nn.Module:
+    if item.start is not None and context.held is not None and context.held[0] == item.start:
+        return context.held[1]
+    with _timed(seconds, "surgery"):
+        module = compressed(context, item.plan)
+        if item.start is not None:
+            module.load_state_dict(files.load(context.scratch / item.start))
+    return module
+
+
+def _train(context: Context, module: nn.Module, item: Item, rung: RungSpec) -> None:
+    if rung.kind == "few_shot":
+        trained = {id(parameter) for parameter in step_parameters(module)}
+        for parameter in module.parameters():
+            parameter.requires_grad_(parameter.ndim < 2 or id(parameter) in trained)
+    recipe = Recipe(
+        steps=rung.steps, lr=rung.lr, weight_decay=PROXY_WEIGHT_DECAY, warmup_steps=rung.steps // 10
+    )
+    seed = ("proxy", item.plan.hash, item.rung, item.repeat)
+    augment = tuple(context.spec.data.augment)
+    epochs = (context.train.epoch(rung.batch_size, augment, *seed, number) for number in count())
+    try:
+        Trainer(module, recipe, context.device).run(islice(chain.from_iterable(epochs), rung.steps))
+    finally:
+        module.requires_grad_(True)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - began
