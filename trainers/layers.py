@@ -13,6 +13,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
     modules = dict(model.named_modules())
     _check_plain(modules, list(sizes))
     coupling = _coupling(model, input_shape, list(sizes))
-    groups = [_group(modules, coupling, index) for index in range(len(coupling.roots))]
+    groups = [_group(modules, coupling, index, list(sizes)) for index in range(len(coupling.roots))]
     layers = tuple(_layer(name, modules[name], coupling, size) for name, size in sizes.items())
     norms = tuple(_norms(modules, coupling))
     listed = set(sizes) | {norm.name for norm in norms}
@@ -120,35 +121,35 @@ def _coupling(model: nn.Module, input_shape: tuple[int, ...], order: list[str]) 
         return uncoupled(dict(model.named_modules()), order, reason)
 
 
-def _group(modules: Mapping[str, nn.Module], coupling: Coupling, index: int) -> GroupInfo:
-    root = coupling.roots[index]
+def _group(modules: Mapping[str, nn.Module], coupling: Coupling, index: int, order: list[str]) -> GroupInfo:
     channels = coupling.widths[index]
-    layers, unit, reason = [], 1, coupling.reasons[index]
-    for name, owners in coupling.outputs.items():
-        if not owners.has(index):
-            continue
-        module = modules[name]
-        if isinstance(module, LAYERS):
-            layers.append(name)
-            if not owners.permutes(index, channels):
-                reason = (
-                    reason or f"{name} writes it beside other channels (a reused layer or one behind a concat or split)"
-                )
-        if isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module):
-            unit = math.lcm(unit, module.groups)
+    layers = [name for name in order if coupling.outputs[name].has(index)]
+    units, reasons = [1], [coupling.reasons[index]]
+    for name in layers:
+        module, owners = modules[name], coupling.outputs[name]
+        if not owners.permutes(index, channels):
+            reasons.append(f"{name} writes it beside other channels (a layer used twice, behind a concat or a split)")
+        if _is_grouped(module):
+            units.append(module.groups)
             if not owners.whole(index):
-                reason = reason or f"the grouped convolution {name} writes only a part of it"
+                reasons.append(f"the grouped convolution {name} writes it in another order")
     for name, owners in coupling.inputs.items():
         module = modules[name]
-        if owners.has(index) and isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module):
-            unit = math.lcm(unit, module.groups)
+        if owners.has(index) and _is_grouped(module):
+            units.append(module.groups)
             if not owners.whole(index):
-                reason = reason or f"the grouped convolution {name} reads it beside others"
-            elif module.in_channels == module.groups:
-                reason = reason or f"the convolution {name} reads one channel for several outputs"
-    if not reason and channels < 2 * unit:
-        reason = f"has {channels} channels and can lose only {unit} at a time"
-    return GroupInfo(root, channels, unit, tuple(layers), not reason, reason)
+                reasons.append(f"the grouped convolution {name} reads it beside others")
+            if module.in_channels == module.groups:
+                reasons.append(f"the convolution {name} reads one channel for several outputs")
+    unit = math.lcm(*units)
+    if channels < 2 * unit:
+        reasons.append(f"has {channels} channels and can lose only {unit} at a time")
+    reason = next((reason for reason in reasons if reason), "")
+    return GroupInfo(coupling.roots[index], channels, unit, tuple(layers), not reason, reason)
+
+
+def _is_grouped(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module)
 
 
 def _layer(name: str, module: nn.Module, coupling: Coupling, size: _Size) -> LayerInfo:

@@ -1,0 +1,127 @@
+"""The report's figures, as plotly figures. Pure functions of a run's plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+BLUE, ORANGE, GREEN, GREY = "#3b6fd4", "#e07b39", "#3a9d6e", "#8a93a3"
+ROLE_COLOURS = {"uniform": ORANGE, "uniform_filled": GREEN}
+ROLE_NAMES = {"uniform": "uniform", "uniform_filled": "uniform, filled"}
+
+
+def _styled(figure: go.Figure, height: int = 380) -> go.Figure:
+    """Transparent and grey, so that the page's light and dark colours both carry it."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 60, "r": 20, "t": 40, "b": 50},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 13, "color": GREY},
+        legend={"orientation": "h", "y": 1.12, "x": 0},
+        hoverlabel={"font": {"family": "system-ui, sans-serif"}},
+    )
+    figure.update_xaxes(gridcolor="rgba(138,147,163,0.25)", zeroline=False)
+    figure.update_yaxes(gridcolor="rgba(138,147,163,0.25)", zeroline=False)
+    return figure
+
+
+def _done(candidates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in candidates if row["state"] == "done"]
+
+
+def convergence(candidates: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Proxy accuracy of every candidate in the order asked, the best so far, and those measured again."""
+    rows = _done(candidates)
+    figure = go.Figure()
+    plain = [row for row in rows if row["role"] not in ROLE_COLOURS]
+    figure.add_scatter(
+        x=[row["id"] for row in plain], y=[row["accuracy"] for row in plain], mode="markers", name="candidate",
+        marker={"color": BLUE, "size": 7, "opacity": 0.65},
+        text=[f"candidate {row['id']}" for row in plain], hovertemplate="%{text}: %{y:.4f}<extra></extra>",
+    )  # fmt: skip
+    for role, colour in ROLE_COLOURS.items():
+        mine = [row for row in rows if row["role"] == role]
+        if mine:
+            figure.add_scatter(
+                x=[row["id"] for row in mine], y=[row["accuracy"] for row in mine], mode="markers", name=ROLE_NAMES[role],
+                marker={"color": colour, "size": 12, "symbol": "diamond"},
+            )  # fmt: skip
+    best, line = 0.0, []
+    for row in rows:
+        best = max(best, row["accuracy"])
+        line.append(best)
+    figure.add_scatter(
+        x=[row["id"] for row in rows], y=line, mode="lines", name="best so far", line={"color": BLUE, "width": 2, "shape": "hv"}
+    )
+    again = [row for row in rows if len(row["repeats"]) > 1]
+    if again:
+        figure.add_scatter(
+            x=[row["id"] for row in again], y=[sum(row["repeats"]) / len(row["repeats"]) for row in again],
+            mode="markers", name="mean when measured again",
+            marker={"color": "rgba(0,0,0,0)", "size": 14, "line": {"color": GREY, "width": 2}},
+        )  # fmt: skip
+    figure.update_xaxes(title="candidate, in the order asked")
+    figure.update_yaxes(title="proxy accuracy on the scoring slice", tickformat=".0%")
+    return _styled(figure)
+
+
+def score_against_costs(candidates: Sequence[Mapping[str, Any]], budgets: Mapping[str, float]) -> go.Figure:
+    """Proxy accuracy against each budget's cost, the limit as a line."""
+    rows, names = _done(candidates), list(budgets)
+    figure = make_subplots(rows=1, cols=max(1, len(names)), shared_yaxes=True, horizontal_spacing=0.04)
+    for column, name in enumerate(names, start=1):
+        figure.add_scatter(
+            x=[row["costs"][name] for row in rows], y=[row["accuracy"] for row in rows], mode="markers", showlegend=False,
+            marker={"color": [ROLE_COLOURS.get(row["role"], BLUE) for row in rows], "size": 7, "opacity": 0.7},
+            text=[f"candidate {row['id']}" for row in rows],
+            hovertemplate="%{text}<br>" + name + " %{x:.4g}<br>accuracy %{y:.4f}<extra></extra>", row=1, col=column,
+        )  # fmt: skip
+        figure.add_vline(x=budgets[name], line={"color": ORANGE, "dash": "dash"}, row=1, col=column)
+        figure.update_xaxes(title=f"{name} (limit {budgets[name]:g})", row=1, col=column)
+    figure.update_yaxes(title="proxy accuracy", tickformat=".0%", col=1)
+    return _styled(figure)
+
+
+def layers(info: Mapping[str, Any], plans: Mapping[str, Any]) -> go.Figure:
+    """Prune rate, weight bits and activation bits of every layer, the searched plan beside the uniform one."""
+    names = [layer["name"] for layer in info["layers"]]
+    groups = [info["groups"][layer["output"]]["name"] if layer["output"] >= 0 else None for layer in info["layers"]]
+    figure = make_subplots(
+        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06,
+        subplot_titles=("channels removed", "weight bits", "activation bits (of the layer's input)"),
+    )  # fmt: skip
+    for role, colour in (("searched", BLUE), ("uniform", ORANGE)):
+        plan = plans.get(role)
+        if plan is None:
+            continue
+        rates = [plan["groups"].get(group, {}).get("prune_rate", 0.0) for group in groups]
+        bits = [plan["layers"].get(name, {}) for name in names]
+        series = (rates, [b.get("weight_bits", 32) for b in bits], [b.get("act_bits", 32) for b in bits])
+        for row, values in enumerate(series, start=1):
+            figure.add_bar(
+                x=names, y=values, name=role, marker={"color": colour}, legendgroup=role, showlegend=row == 1,
+                hovertemplate="%{x}: %{y}<extra>" + role + "</extra>", row=row, col=1,
+            )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%", row=1, col=1)
+    figure.update_xaxes(tickangle=-60, row=3, col=1)
+    return _styled(figure, height=680).update_layout(margin={"b": 130}, bargap=0.25)
+
+
+def rungs(candidates: Sequence[Mapping[str, Any]], rung: int) -> go.Figure:
+    """Accuracy at one rung against the next, a point per candidate."""
+    pairs = [
+        (row["measurements"][rung]["accuracy"], row["measurements"][rung + 1]["accuracy"])
+        for row in _done(candidates)
+        if len(row["measurements"]) > rung + 1
+    ]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[pair[0] for pair in pairs], y=[pair[1] for pair in pairs], mode="markers", marker={"color": BLUE, "size": 7}
+    )
+    figure.update_xaxes(title=f"accuracy after rung {rung + 1}", tickformat=".0%")
+    figure.update_yaxes(title=f"accuracy after rung {rung + 2}", tickformat=".0%")
+    return _styled(figure, height=320)

@@ -1,0 +1,220 @@
+"""One self-contained HTML page: no network, light and dark, readable on a phone."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from pqsearch.report import figures
+from pqsearch.report.correlation import FEWEST, rung_correlations
+
+ROLES = {
+    "baseline": "float baseline",
+    "baseline_finetuned": "float baseline, same extra training",
+    "searched": "searched plan",
+    "uniform": "uniform plan",
+    "uniform_filled": "uniform plan, slack filled",
+}
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #5d6675; --line: #d9dee7; --paper: #ffffff; --card: #f5f7fa; --mark: #3b6fd4; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ef; --soft: #9aa4b2; --line: #343c49; --paper: #14181f; --card: #1c222c; --mark: #7ea4ef; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+main { max-width: 1080px; margin: 0 auto; padding: 32px 20px 80px; }
+h1 { font-size: 1.7rem; margin: 0 0 4px; } h2 { font-size: 1.15rem; margin: 44px 0 10px; }
+p { margin: 8px 0; } .soft { color: var(--soft); }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 12px; margin: 20px 0; }
+.card { background: var(--card); border-radius: 10px; padding: 14px 16px; }
+.card b { display: block; font-size: 1.45rem; font-weight: 600; } .card span { color: var(--soft); font-size: .9rem; }
+.verdict { border-left: 4px solid var(--mark); background: var(--card); padding: 14px 18px; border-radius: 0 10px 10px 0; }
+.warning { border-left: 4px solid #e07b39; background: var(--card); padding: 10px 18px; border-radius: 0 10px 10px 0; margin: 12px 0; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+th, td { text-align: right; padding: 6px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--soft); font-weight: 500; } th:first-child, td:first-child { text-align: left; }
+td.words { text-align: left; white-space: normal; min-width: 220px; } tr.chosen td { font-weight: 600; }
+pre { background: var(--card); padding: 16px; border-radius: 10px; overflow-x: auto; font-size: .85rem; }
+details summary { cursor: pointer; color: var(--soft); }
+"""
+
+
+def render(
+    summary: Mapping[str, Any],
+    candidates: Sequence[Mapping[str, Any]],
+    layers: Mapping[str, Any],
+    plans: Mapping[str, Any],
+    spec_text: str,
+) -> str:
+    """The page. `candidates` are a study's rows, `layers` a `ModelInfo` and `plans` plans by role, all as JSON values."""
+    parts = [_head(summary), _verdict(summary), _results(summary), _differences(summary)]
+    if any(row["state"] == "done" for row in candidates):
+        parts += [
+            _figure("How the search went", figures.convergence(candidates), _search_words(summary, candidates)),
+            _figure(
+                "Score against each cost", figures.score_against_costs(candidates, summary["budgets"]),
+                "Every candidate is under every budget (dashed lines); repair also uses the budgets up.",
+            ) if summary["budgets"] else "",
+            _correlations(candidates),
+        ]  # fmt: skip
+    if plans:
+        parts.append(_figure("The plan, layer by layer", figures.layers(layers, plans), ""))
+    parts += [_layers(layers), _spec(spec_text), _provenance(summary)]
+    body = "\n".join(part for part in parts if part)
+    title = html.escape(f"pqsearch: {summary['name']}")
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>{STYLE}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _head(summary: Mapping[str, Any]) -> str:
+    asked = ", ".join(f"{name} ≤ {limit:g}" for name, limit in summary["budgets"].items()) or "no budget"
+    cards = []
+    base, found = summary["baseline"], summary.get("searched")
+    if found:
+        cards = [
+            (_percent(found), "test accuracy of the searched plan"),
+            (f"{found['macs'] / base['macs']:.0%}", f"of the MACs: {_count(found['macs'])} of {_count(base['macs'])}"),
+            (f"{found['mean_weight_bits']:.2f} / {found['mean_act_bits']:.2f}", "mean bits of weights / activations"),
+            (f"{base['size_bytes'] / found['size_bytes']:.1f}×", f"smaller: {_bytes(found['size_bytes'])}"),
+        ]
+    rows = "".join(f'<div class="card"><b>{html.escape(a)}</b><span>{html.escape(b)}</span></div>' for a, b in cards)
+    warnings = "".join(f'<p class="warning">{html.escape(text)}</p>' for text in summary.get("warnings", []))
+    return (
+        f"<h1>{html.escape(summary['name'])}</h1><p class=soft>Asked for: {html.escape(asked)}. "
+        f"{summary.get('evaluations', 0)} plans evaluated, seed {summary['seed']}.</p>"
+        f'<div class="cards">{rows}</div>{warnings}'
+    )
+
+
+def _verdict(summary: Mapping[str, Any]) -> str:
+    return f'<h2>Verdict</h2><p class="verdict">{html.escape(summary["verdict"])}</p>'
+
+
+def _results(summary: Mapping[str, Any]) -> str:
+    heads = ("", "test accuracy", "select accuracy", "MACs", "parameters", "weight bits", "act bits", "size")
+    rows = []
+    for role, words in ROLES.items():
+        found = summary.get(role)
+        if not found:
+            continue
+        cells = (
+            words, _percent(found), f"{found['select_accuracy']:.2%}", _count(found["macs"]), _count(found["params"]),
+            f"{found['mean_weight_bits']:.2f}", f"{found['mean_act_bits']:.2f}", _bytes(found["size_bytes"]),
+        )  # fmt: skip
+        rows.append((cells, "chosen" if role == "searched" else ""))
+    images = summary["baseline"]["test_images"]
+    note = (
+        f"Test accuracy with its standard error over n = {images} test images, each network tested once. The select accuracy "
+        "is that of the training slice that chose the checkpoint. MACs are multiply-accumulates of convolution and linear "
+        "layers for one image (FLOPs are twice that). Size: packed weights, step sizes, biases and batch norm. Weight steps "
+        f"are {'per channel' if summary.get('quantizer', {}).get('per_channel', True) else 'per tensor'}, activation steps per tensor."
+    )
+    return f"<h2>Results</h2>{_table(heads, rows)}<p class=soft>{html.escape(note)}</p>"
+
+
+def _differences(summary: Mapping[str, Any]) -> str:
+    wanted = [(name, found) for name, found in summary.get("differences", {}).items() if name.startswith(("searched", "uniform"))]
+    if not wanted:
+        return ""
+    rows = [
+        ((_spoken(name), f"{100 * found['value']:+.2f} ± {100 * found['standard_error']:.2f}", str(found["images"])), "")
+        for name, found in wanted
+    ]
+    table = _table(("difference in test accuracy", "points (paired standard error)", "images"), rows)
+    return f"<h2>Differences</h2>{table}"
+
+
+def _spoken(name: str) -> str:
+    return " − ".join(ROLES[role] for role in name.split(" - "))
+
+
+def _search_words(summary: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> str:
+    images = next(row["images"] for row in candidates if row["state"] == "done")
+    failed = f" {summary['failed']} failed." if summary.get("failed") else ""
+    again = sum(len(row["repeats"]) > 1 for row in candidates)
+    return (
+        f"Proxy accuracies are measured on {images} training images that nothing trains on.{failed} "
+        f"{again} plans were measured again with fresh seeds; the search ended because of: {summary.get('stopped')}."
+    )
+
+
+def _correlations(candidates: Sequence[Mapping[str, Any]]) -> str:
+    rungs = 1 + max((entry["rung"] for row in candidates for entry in row["measurements"]), default=0)
+    found = rung_correlations(candidates, rungs)
+    if not found:
+        return ""
+    sentences = []
+    for row in found:
+        value = f"{row['tau']:.2f}" if row["tau"] is not None else f"not measured (needs {FEWEST} plans that differ)"
+        sentences.append(f"Rung {row['rung'] + 1} with rung {row['next'] + 1}: Kendall τ {value}, {row['plans']} plans.")
+    words = " ".join(sentences) + " Proxy with full fine-tune: not measured."
+    return _figure("What a cheap rung says of the next", figures.rungs(candidates, 0), words)
+
+
+def _layers(info: Mapping[str, Any]) -> str:
+    macs = [_layer_macs(layer) for layer in info["layers"]]
+    rows = []
+    for layer, mine in zip(info["layers"], macs, strict=True):
+        group = info["groups"][layer["output"]] if layer["output"] >= 0 else None
+        words = "" if group is None else (group["name"] if group["prunable"] else f"not pruned: {group['reason']}")
+        shape = f"{layer['in_channels']} → {layer['out_channels']}"
+        rows.append(((layer["name"], layer["kind"], shape, f"{mine / sum(macs):.1%}", words), ""))
+    table = _table(("layer", "kind", "channels", "MACs", "group of its outputs"), rows, words=4)
+    return f"<h2>Layers</h2><details><summary>{len(rows)} layers in {len(info['groups'])} groups</summary>{table}</details>"
+
+
+def _layer_macs(layer: Mapping[str, Any]) -> int:
+    return layer["out_size"] * layer["kernel_size"] * layer["out_channels"] * layer["in_channels"] // layer["groups"]
+
+
+def _spec(text: str) -> str:
+    return f"<h2>Spec</h2><details><summary>as it was run</summary><pre>{html.escape(text)}</pre></details>"
+
+
+def _provenance(summary: Mapping[str, Any]) -> str:
+    rows = [((stage, f"{seconds:.1f} s"), "") for stage, seconds in summary.get("seconds", {}).items()]
+    rows += [((name, str(value)), "") for name, value in summary.get("hardware", {}).items()]
+    rows += [((name, str(value)), "") for name, value in summary.get("versions", {}).items()]
+    return f"<h2>Where it was made</h2><details><summary>seconds, hardware, versions</summary>{_table(('', ''), rows)}</details>"
+
+
+def _figure(title: str, figure: go.Figure, words: str) -> str:
+    chart = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
+    note = f"<p class=soft>{html.escape(words)}</p>" if words else ""
+    return f"<h2>{html.escape(title)}</h2>{chart}{note}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], words: int | None = None) -> str:
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
+    lines = []
+    for cells, kind in rows:
+        tags = "".join(
+            f'<td class="words">{html.escape(text)}</td>' if index == words else f"<td>{html.escape(text)}</td>"
+            for index, text in enumerate(cells)
+        )
+        lines.append(f'<tr class="{kind}">{tags}</tr>')
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _percent(found: Mapping[str, Any]) -> str:
+    return f"{100 * found['test_accuracy']:.2f} ± {100 * found['test_standard_error']:.2f} %"
+
+
+def _count(value: float) -> str:
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value:.0f}"
+
+
+def _bytes(value: float) -> str:
+    for limit, unit in ((2**20, "MiB"), (2**10, "KiB")):
+        if value >= limit:
+            return f"{value / limit:.4g} {unit}"
+    return f"{value:.0f} B"

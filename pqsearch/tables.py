@@ -1,0 +1,113 @@
+"""Plain-text tables of the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pqsearch import rooms
+from pqsearch.plan import ModelInfo
+
+CANDIDATE_KEYS = (
+    "id", "kind", "genes", "plan_hash", "state", "rung", "values", "costs", "worker", "seconds", "times_evaluated",
+    "accuracy", "images", "role", "failure", "repeats", "same_as",
+)  # fmt: skip
+ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled")
+
+
+def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned: the first to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
+
+    def line(cells: Sequence[str]) -> str:
+        parts = [
+            cell.ljust(width) if column == 0 or not _numeric(rows, column) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(heads), *map(line, rows)])
+
+
+def _numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
+    return all(not row[column] or row[column][0] in "0123456789+-−" for row in rows)
+
+
+def layers_table(info: ModelInfo) -> str:
+    """Every layer with its share of the MACs and the group of its outputs, or why that is never pruned."""
+    macs = [layer.out_size * layer.kernel_size * layer.out_channels * layer.in_channels // layer.groups for layer in info.layers]
+    rows = []
+    for layer, mine in zip(info.layers, macs, strict=True):
+        group = info.groups[layer.output] if layer.output >= 0 else None
+        words = "" if group is None else (f"group {group.name}" if group.prunable else f"not pruned: {group.reason}")
+        channels = f"{layer.in_channels}->{layer.out_channels}"
+        rows.append((layer.name, layer.kind, channels, f"{100 * mine / sum(macs):.1f}%", words))
+    return text_table(("layer", "kind", "channels", "MACs", "outputs"), rows)
+
+
+def budgets_table(reach: Mapping[str, tuple[float, float]], limits: Mapping[str, float]) -> str:
+    """Each budget's limit, and the smallest and largest value that plans can reach."""
+    rows = [
+        (f"budgets.{name}", f"{limits[name]:g}", f"{low:.4g}", f"{high:.4g}", rooms.constants("budgets", name)["UNIT"])
+        for name, (low, high) in reach.items()
+    ]
+    return text_table(("budget", "limit", "smallest", "largest", "unit"), rows) if rows else "budgets  none: the best plan is the dearest"
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """The results of a run, and its verdict."""
+    rows = []
+    for role in ROLES:
+        found = summary.get(role)
+        if found:
+            accuracy = f"{100 * found['test_accuracy']:.2f} ± {100 * found['test_standard_error']:.2f}"
+            rows.append(
+                (role, accuracy, f"{found['macs'] / 1e6:.2f}", f"{found['params'] / 1e3:.1f}",
+                 f"{found['mean_weight_bits']:.2f}", f"{found['mean_act_bits']:.2f}", f"{found['size_bytes'] / 1024:.1f}")
+            )  # fmt: skip
+    heads = (f"n={summary['baseline']['test_images']}", "test accuracy %", "MMACs", "k params", "W bits", "A bits", "KiB")
+    return f"{text_table(heads, rows)}\n{summary['verdict']}"
+
+
+def candidates_line(candidate: Mapping[str, Any]) -> str:
+    """One candidate as a line of JSON."""
+    return json.dumps({key: candidate[key] for key in CANDIDATE_KEYS})
+
+
+def candidates_table(candidates: Sequence[Mapping[str, Any]]) -> str:
+    """Candidates for reading."""
+    rows = []
+    for row in candidates:
+        accuracy = f"{row['accuracy']:.4f}" if row["accuracy"] is not None else ""
+        note = row["failure"] or (f"same plan as {row['same_as']}" if row["same_as"] is not None else row["role"] or "")
+        costs = " ".join(f"{name}={value:.4g}" for name, value in row["costs"].items() if name in ("flops", "weight_bits", "act_bits"))
+        rows.append((str(row["id"]), row["state"], accuracy, f"{row['seconds']:.1f}", costs, note))
+    return text_table(("id", "state", "accuracy", "seconds", "costs", "note"), rows)
+
+
+def rooms_table(room: str | None = None) -> str:
+    """What is in each room, or in one with all options."""
+    if room is None:
+        rows = [(name, ", ".join(rooms.names(name))) for name in rooms.ROOMS]
+        return text_table(("room", "files"), rows) + "\n`pqsearch list ROOM` shows their options"
+    lines = []
+    for name in rooms.names(room):
+        lines.append(f"{name}: {rooms.describe(room, name)}")
+        lines += [f"    {option_words(option)}" for option in rooms.signature(room, name)]
+    return "\n".join(lines)
+
+
+def option_words(option: rooms.Option) -> str:
+    """One option: name, type or choices, range, default, meaning."""
+    kind = "one of " + ", ".join(map(repr, option.choices)) if option.choices else option.type
+    span = f" from {option.low:g} to {option.high:g}" if option.low is not None else ""
+    default = "required" if option.required else f"default {toml_value(option.default)}"
+    return f"{option.name} ({kind}{span}, {default}) {option.doc}".rstrip()
+
+
+def toml_value(value: Any) -> str:
+    """A default as a spec would write it; nothing where a key is simply left out."""
+    if value is None:
+        return "not given"
+    return json.dumps(value)
