@@ -16,13 +16,12 @@ from trainers.build import build_model, load_weights
 from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
 from trainers.loop import Diverged, Recipe, Trainer, evaluate
-from trainers.seeds import derive
+from trainers.seeds import derive, seeded
 
 
 def initial_model(spec: Spec, dataset: Dataset) -> nn.Module:
     """The network before training: the spec's weights, or an initialisation that depends on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive("initialisation", spec.study.seed))
+    with seeded(derive("initialisation", spec.study.seed)):
         model = build_model(
             spec.model.name, spec.model.options, len(dataset.classes), dataset.input_shape, spec.model.folder
         )
