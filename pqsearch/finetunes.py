@@ -58,7 +58,7 @@ def finetune_all(
             for reference in done:
                 job = pending.pop(reference)
                 results[job.folder(run)] = _result(reference, job)
-            _tell(progress, run, todo, set(pending.values()))
+            _tell(progress, run, todo, {job.role for job in pending.values()})
     return {job.role: {**results[job.folder(run)], "role": job.role} for job in jobs}
 
 
@@ -72,15 +72,15 @@ def _result(reference: Any, job: Job) -> dict[str, Any]:
 
 
 def _tell(
-    progress: Callable[[dict[str, Any]], None], run: RunDirectory, todo: list[Job], running: set[Job]
+    progress: Callable[[dict[str, Any]], None], run: RunDirectory, todo: list[Job], running: set[str]
 ) -> None:
     done = total = 0
     latest: dict[str, Any] = {}
     for job in todo:
         seen = run.read(job.folder(run) / "progress.json") or {}
-        done += seen.get("total", 0) if job not in running else seen.get("done", 0)
+        done += seen.get("total", 0) if job.role not in running else seen.get("done", 0)
         total += seen.get("total", 0)
-        if job in running and seen:
+        if job.role in running and seen:
             latest = {**seen, "role": job.role}
     progress({**latest, "stage": "finetune", "done": done, "total": total, "running": len(running)})
 

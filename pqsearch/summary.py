@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,16 @@ from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
 from pqsearch.study import read_study
 
+PAIRS = (
+    ("searched", "uniform"),
+    ("searched", "uniform_filled"),
+    ("searched", "baseline"),
+    ("searched", "baseline_finetuned"),
+    ("uniform", "baseline"),
+    ("uniform_filled", "baseline"),
+    ("uniform_filled", "uniform"),
+    ("baseline_finetuned", "baseline"),
+)
 ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled")
 
 
@@ -61,8 +70,7 @@ def make_summary(
         }
         correct[role] = np.load(folder / "correct.npy")
     summary["differences"] = {
-        f"{a} - {b}": paired_difference(correct[a], correct[b])
-        for b, a in combinations([role for role in ROLES if role in correct], 2)
+        f"{a} - {b}": paired_difference(correct[a], correct[b]) for a, b in PAIRS if a in correct and b in correct
     }
     summary["verdict"] = verdict(summary)
     return summary, plans

@@ -74,6 +74,7 @@ def _fit(spec: Spec, run: RunDirectory, name: str, study: Any, progress: Callabl
             name=time.strftime("%Y%m%d-%H%M%S"),
             storage_path=str(run.logs / "ray_tune"),
             failure_config=tune.FailureConfig(max_failures=-1),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     )
