@@ -76,8 +76,10 @@ def estimate(prepared: Prepared) -> dict[str, float]:
                 result = evaluate_item(context, Item(0, "candidate", plan, rung, repeat, start, last))
                 start = result.weights
             one = time.monotonic() - began
-        float_step = time_step(context, None, spec.baseline.batch_size, TIMED_STEPS)
         plan_step = time_step(context, plan, spec.finetune.batch_size, TIMED_STEPS)
+        # The baseline has the machine to itself.
+        set_threads(spec.workers.count * spec.workers.cpus)
+        float_step = time_step(context, None, spec.baseline.batch_size, TIMED_STEPS)
     images, count = len(prepared.splits.train), spec.workers.count
     confirms = (spec.study.confirm + 2) * spec.study.confirm_repeats if spec.study.confirm else 0
     search = one * (spec.study.evaluations + confirms) / count

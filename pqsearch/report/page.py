@@ -185,7 +185,7 @@ def _provenance(summary: Mapping[str, Any]) -> str:
 
 
 def _figure(title: str, figure: go.Figure, words: str) -> str:
-    chart = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
+    chart = figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
     note = f"<p class=soft>{html.escape(words)}</p>" if words else ""
     return f"<h2>{html.escape(title)}</h2>{chart}{note}"
 
