@@ -71,8 +71,8 @@ class RunDirectory:
     def existing(cls, path: str | Path) -> RunDirectory:
         """A run directory that holds a run, else a `UserError`."""
         run = cls(path)
-        if not run.spec.is_file():
-            raise UserError(f"{path}: is not a run directory (it has no spec.toml); `pqsearch run SPEC` makes one")
+        if not (run.spec.is_file() and run.logs.is_dir()):
+            raise UserError(f"{path}: is not a run directory (it has no spec.toml and logs/); `pqsearch run SPEC` makes one")
         return run
 
     def read_spec(self) -> Spec:

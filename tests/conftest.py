@@ -1,0 +1,70 @@
+"""Shared by all tests: small specs, one small finished run, and an environment in which torch does not spin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqsearch import environment
+
+environment.set_defaults()
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def small_spec(**changes: Any) -> dict[str, Any]:
+    """A spec that runs in seconds; `changes` maps `section__key` to values."""
+    spec: dict[str, Any] = {
+        "study": {"name": "small", "evaluations": 6, "score": "loss", "confirm": 1, "confirm_repeats": 1},
+        "data": {"name": "digits", "score_images": 100, "select_images": 60, "augment": ["crop"]},
+        "model": {"name": "digits_net", "options": {"width": 8, "blocks": 1}},
+        "baseline": {"epochs": 6, "lr": 0.1, "batch_size": 64},
+        "space": {"prune_rate": [0.0, 0.25, 0.5], "weight_bits": [2, 3, 4, 8], "act_bits": [3, 4, 8]},
+        "budgets": {"flops": 0.6, "weight_bits": 4.0, "act_bits": 5.0},
+        "algorithm": {"name": "genetic", "population": 4},
+        "rungs": [{"kind": "calibrate", "images": 64}, {"kind": "fine_tune", "steps": 8, "batch_size": 32}],
+        "finetune": {"epochs": 2, "lr": 0.05, "batch_size": 64},
+        "workers": {"count": 2, "cpus": 1},
+    }
+    for path, value in changes.items():
+        section, _, key = path.partition("__")
+        if key:
+            spec.setdefault(section, {})[key] = value
+        else:
+            spec[section] = value
+    return spec
+
+
+def write_spec(folder: Path, **changes: Any) -> Path:
+    """`small_spec` as a file, its run directory in `folder`."""
+    import tomli_w
+
+    changes.setdefault("study__run_dir", str(folder / "run"))
+    path = folder / "spec.toml"
+    path.write_text(tomli_w.dumps(small_spec(**changes)))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_threads_left_spinning() -> Iterator[None]:
+    """Tests that set torch's threads do not change the next one."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else None
+    yield
+    if torch and threads:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a small run that went through every stage, on a real Ray."""
+    from pqsearch.cli import main
+
+    folder = tmp_path_factory.mktemp("finished")
+    assert main(["run", str(write_spec(folder))]) == 0
+    return folder / "run"

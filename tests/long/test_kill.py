@@ -1,0 +1,104 @@
+"""`kill -9` of the whole process tree at ten random moments: the same command goes on and pays for nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pqsearch.study import read_study
+from tests.conftest import write_spec
+
+pytestmark = pytest.mark.long
+
+KILLS = 10
+Started = tuple[int, int, int]
+
+
+def _started(run: Path) -> list[Started]:
+    """What workers wrote when they began an evaluation: id, rung, repeat."""
+    rows: list[Started] = []
+    for path in (run / "logs").glob("started-*.jsonl"):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            rows.append((row["id"], row["rung"], row["repeat"]))
+    return rows
+
+
+def _acknowledged(run: Path) -> set[Started]:
+    if not (run / "journal.jsonl").is_file():
+        return set()
+    rows = read_study(run / "journal.jsonl").candidates()
+    return {(row["id"], entry["rung"], entry["repeat"]) for row in rows for entry in row["measurements"]}
+
+
+def _kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """By process id, children first found, so that none is left to write behind our back."""
+    try:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        family = []
+    for member in family:
+        try:
+            os.kill(member.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+
+
+def _stage(run: Path) -> str:
+    if (run / "model.pth").is_file():
+        return "export"
+    if any((run / "checkpoints").glob("*/progress.json")):
+        return "finetune"
+    if (run / "journal.jsonl").is_file():
+        return "search"
+    return "baseline"
+
+
+def test_nothing_acknowledged_is_evaluated_again_after_ten_kills(tmp_path: Path) -> None:
+    spec = write_spec(
+        tmp_path,
+        study__evaluations=20,
+        baseline__epochs=60,
+        rungs=[{"kind": "calibrate", "images": 64}, {"kind": "fine_tune", "steps": 60, "batch_size": 32}],
+        finetune={"epochs": 40, "lr": 0.05, "batch_size": 64},
+    )
+    run, command = tmp_path / "run", [sys.executable, "-m", "pqsearch", "run", str(spec)]
+    rng = random.Random(0)
+    stages: list[str] = []
+    paid: set[Started] = set()
+    finetuned: dict[Path, Any] = {}
+    for _ in range(KILLS):
+        before = len(_started(run))
+        with (tmp_path / "log.txt").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            process.wait(timeout=rng.uniform(6, 22))
+            assert process.returncode == 0, (tmp_path / "log.txt").read_text()[-3000:]
+        except subprocess.TimeoutExpired:
+            _kill_tree(process)
+        time.sleep(0.5)
+        again = paid & set(_started(run)[before:]) if before else set()
+        assert not again
+        paid |= _acknowledged(run)
+        for path, content in finetuned.items():
+            assert path.read_bytes() == content, f"{path} was paid for twice"
+        finetuned = {path: path.read_bytes() for path in (run / "checkpoints").glob("*/result.json")}
+        stages.append(_stage(run))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len([row for row in read_study(run / "journal.jsonl").candidates() if row["state"] == "done"]) == 20
+    assert (run / "report.html").is_file()
+    # The moments are random; they must not all have hit the same stage.
+    assert len(set(stages)) >= 2, stages
+
