@@ -1,14 +1,15 @@
-"""Who sees which images, and how they become batches: index, crop and flip in uint8, normalise on the device."""
+"""Who uses which images, and batches of them: augmented for training, plain for everything that measures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,187 +17,164 @@ from pqsearch.errors import UserError
 from pqsearch.spec import DataSpec
 from trainers.datasets._cache import cached, read_array, read_meta
 from trainers.datasets._images import decode
-from trainers.datasets._stratify import Indices, stratified
-from trainers.datasets._types import Dataset, Images, Labels
-from trainers.seeds import derive, numpy_generator, torch_generator
+from trainers.datasets._stratify import stratified
+from trainers.datasets._types import Dataset
+from trainers.device import evaluation_batch
+from trainers.seeds import derive, torch_generator
 
-#: Not the study's seed: studies on the same data share their slices, so that their scores compare.
-SPLIT_SEED = derive("pqsearch", "slices", 1)
-PAD_SHARE = 8  # a crop moves an image by up to an eighth of its size: 4 of 32 pixels, 1 of 8
-#: Strides that CPU and GPU convolutions are fastest with.
-LAYOUT = torch.channels_last
+#: Slices are the same for every study on the same data, so that results can be compared.
+SLICE_SEED = 0
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The images `images[indices]` (N, C, H, W) in uint8 with their labels (N,)."""
+    """Images (all, channels, height, width) uint8, labels, and which of them are meant."""
 
-    images: Images
-    labels: Labels
-    indices: Indices
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def take(self, positions: Any) -> tuple[Tensor, Tensor]:
-        """Images in uint8 and labels at `positions` (an array or a slice) of this slice, on the CPU."""
-        rows = self.indices[positions]
-        return torch.from_numpy(np.ascontiguousarray(self.images[rows])), torch.from_numpy(self.labels[rows])
-
 
 @dataclass(frozen=True)
 class Splits:
-    """Disjoint slices of the training images: `train` trains, `score` ranks plans, `select` picks checkpoints."""
+    """`train` trains; `score` ranks plans and `select` picks checkpoints, and nothing trains on those two."""
 
     train: Slice
     score: Slice
     select: Slice
 
 
-@dataclass(frozen=True)
-class Normalizer:
-    """From uint8 images to normalised float32 ones on a device; `mean` and `std` (C,) are in 0..1 units."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    device: torch.device
-
-    def __call__(self, images: Tensor) -> Tensor:
-        mean = torch.tensor(self.mean, device=self.device).mul_(255).view(1, -1, 1, 1)
-        scale = torch.tensor(self.std, device=self.device).mul_(255).reciprocal_().view(1, -1, 1, 1)
-        values = images.to(self.device, non_blocking=True).to(torch.float32, memory_format=LAYOUT)
-        return values.sub_(mean).mul_(scale)
-
-
-def normalizer(dataset: Dataset, device: torch.device) -> Normalizer:
-    return Normalizer(dataset.mean, dataset.std, device)
-
-
-def test_slice(dataset: Dataset) -> Slice:
-    """All test images. Nothing that chooses may look at them."""
-    return Slice(dataset.test_images, dataset.test_labels, np.arange(len(dataset.test_labels)))
-
-
-test_slice.__test__ = False  # type: ignore[attr-defined]  # a name that pytest would collect where it is imported
-
-
-def split(dataset: Dataset, data: DataSpec) -> Splits:
-    """Stratified slices, the same for every study on the same data; with `data.validation`, its halves.
-
-    Raises `UserError` when a class would have no image left to train on, or when the validation images do not fit.
-    """
-    everything = np.arange(len(dataset.train_labels))
-    generator = numpy_generator(SPLIT_SEED)
-    if data.validation is not None:
-        images, labels = _validation(dataset, data)
-        score = stratified(labels, (len(labels) + 1) // 2, generator)
-        select = np.setdiff1d(np.arange(len(labels)), score)
-        train = Slice(dataset.train_images, dataset.train_labels, everything)
-        return Splits(train, Slice(images, labels, score), Slice(images, labels, select))
-    wanted = data.score_images + data.select_images
-    if wanted + len(dataset.classes) > len(everything):
+def split(dataset: Dataset, spec: DataSpec) -> Splits:
+    """Stratified slices of the training images, or of a validation folder of the user's. Raises `UserError`."""
+    images, labels = dataset.train_images, dataset.train_labels
+    if spec.validation is not None:
+        return _with_validation(dataset, spec)
+    classes = len(dataset.classes)
+    needed = spec.score_images + spec.select_images + classes
+    if needed > len(labels):
         raise UserError(
-            f"data.score_images: {data.score_images} to score and {data.select_images} to select leave too few of "
-            f"{len(everything)} training images to train {len(dataset.classes)} classes; lower data.score_images or "
-            "data.select_images"
+            f"data.score_images: {spec.score_images} images to score, {spec.select_images} to select and one a class "
+            f"to train are {needed}, the data have {len(labels)}; lower data.score_images or data.select_images"
         )
-    labels = dataset.train_labels
-    score = stratified(labels, data.score_images, generator)
-    rest = np.setdiff1d(everything, score)
-    select = rest[stratified(labels[rest], data.select_images, generator)]
-    kept = np.setdiff1d(rest, select)
-    starved = sorted(set(range(len(dataset.classes))) - set(labels[kept].tolist()))
-    if starved:
+    score, select, train = _slices(labels, (spec.score_images, spec.select_images))
+    absent = [dataset.classes[label] for label in range(classes) if not (labels[train] == label).any()]
+    if absent:
         raise UserError(
-            f"data.score_images: class {dataset.classes[starved[0]]!r} has no image left to train on, got "
-            f"{data.score_images} to score and {data.select_images} to select; lower them or add images of that class"
+            f"data.score_images: the slices leave no training image of {', '.join(absent)}; lower data.score_images"
         )
-    return Splits(*(Slice(dataset.train_images, labels, indices) for indices in (kept, score, select)))
+    return Splits(*(Slice(images, labels, indices) for indices in (train, score, select)))
 
 
-def _validation(dataset: Dataset, data: DataSpec) -> tuple[Images, Labels]:
-    """Images and labels of the user's own validation folder, in the dataset's classes."""
-    where, source = "data.validation", Path(data.validation or "")
+def _with_validation(dataset: Dataset, spec: DataSpec) -> Splits:
+    assert spec.validation is not None
+    source = Path(spec.validation)
     if not source.exists():
-        raise UserError(f"{where}: {source} does not exist; give a folder of <class>/<image>")
-    size, mode = data.options.get("size"), "L" if dataset.input_shape[0] == 1 else "RGB"
+        raise UserError(f"data.validation: {source} does not exist; give a folder or an archive of <class>/<image>")
+    channels, height, width = dataset.input_shape
+    mode, size = "RGB" if channels == 3 else "L", height if height == width else None
 
     def build(folder: Path) -> dict[str, Any]:
-        return {"classes": decode(source, ("",), folder, mode=mode, size=size, where=where)[""]}
+        return {"classes": decode(source, ("",), folder, mode=mode, size=size, where="data.validation")[""]}
 
-    folder = cached(data.cache, source, {"dataset": "validation", "size": size, "mode": mode}, build)
-    images, found = read_array(folder, "_images"), read_meta(folder)["classes"]
-    unknown, missing = sorted(set(found) - set(dataset.classes)), sorted(set(dataset.classes) - set(found))
-    problems = [
-        f"{where}: class folder {name!r} in {source} is not a class of the training data; remove it" for name in unknown
-    ]
-    problems += [f"{where}: {source} has no folder for class {name!r}; every class must be scored" for name in missing]
+    folder = cached(spec.cache, source, {"dataset": "validation", "mode": mode, "size": size}, build)
+    classes = tuple(read_meta(folder)["classes"])
+    images, labels = read_array(folder, "_images"), np.asarray(read_array(folder, "_labels"))
+    if classes != dataset.classes:
+        raise UserError(
+            f"data.validation: must have the classes of the training data ({_some(dataset.classes)}), "
+            f"got {_some(classes)}; name its folders like theirs"
+        )
     if images.shape[1:] != dataset.input_shape:
-        problems.append(
-            f"{where}: images must have the shape of the training images {dataset.input_shape}, got {images.shape[1:]}; "
+        raise UserError(
+            f"data.validation: images must be {dataset.input_shape} like the training images, got {images.shape[1:]}; "
             "resize them"
         )
-    if problems:
-        raise UserError(problems)
-    place = np.array([dataset.classes.index(name) for name in found], dtype=np.int64)
-    labels = place[read_array(folder, "_labels")]
     if len(labels) < 2:
-        raise UserError(f"{where}: {source} has {len(labels)} image; two are the least, one to score and one to select")
-    return images, labels
+        raise UserError(f"data.validation: must hold at least 2 images, got {len(labels)}; one scores, one selects")
+    score, select = _slices(labels, (len(labels) // 2,))
+    everything = np.arange(len(dataset.train_labels))
+    return Splits(
+        Slice(dataset.train_images, dataset.train_labels, everything),
+        Slice(images, labels, score),
+        Slice(images, labels, select),
+    )
 
 
-def batches_per_epoch(images: int, batch_size: int) -> int:
-    """Whole batches; what is left over waits for the next epoch's order. At least one, smaller if need be."""
-    return max(1, images // batch_size)
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def batches(
-    view: Slice,
-    batch_size: int,
-    normalize: Normalizer,
-    *,
-    seed: int,
-    epoch: int,
-    augment: Sequence[str] = (),
-    rank: int = 0,
-    world: int = 1,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of normalised images (B, C, H, W) and labels (B,) on the device.
-
-    Order and augmentation are functions of (seed, epoch), so an epoch can be repeated or resumed at. Of `world`
-    processes each gets its share of the same batches.
-    """
-    order = numpy_generator(derive(seed, "order", epoch)).permutation(len(view))
-    generator = torch_generator(derive(seed, "augment", epoch, rank))
-    for number in range(batches_per_epoch(len(view), batch_size)):
-        chosen = order[number * batch_size : (number + 1) * batch_size][rank::world]
-        images, labels = view.take(chosen)
-        images = images.to(normalize.device, non_blocking=True)
-        if "crop" in augment:
-            images = random_crop(images, generator)
-        if "flip" in augment:
-            images = random_flip(images, generator)
-        yield normalize(images), labels.to(normalize.device, non_blocking=True)
+def _slices(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """Disjoint stratified slices of `sizes`, then what is left; sorted indices."""
+    rng = np.random.default_rng(SLICE_SEED)
+    left, found = np.arange(len(labels)), []
+    for size in sizes:
+        found.append(left[stratified(labels[left], size, rng)])
+        left = np.setdiff1d(left, found[-1])
+    return [*found, left]
 
 
-def random_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image (B, C, H, W) moved by its own up to max(1, side // 8) pixels; black comes in from outside."""
-    number, _, height, width = images.shape
-    high, wide = max(1, height // PAD_SHARE), max(1, width // PAD_SHARE)
-    padded = functional.pad(images, (wide, wide, high, high))
-    down = torch.randint(0, 2 * high + 1, (number,), generator=generator).to(images.device)
-    right = torch.randint(0, 2 * wide + 1, (number,), generator=generator).to(images.device)
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    return windows[torch.arange(number, device=images.device), :, down, right]
+class Loader:
+    """Batches of one slice on a device, normalised. No worker processes: the images are arrays already."""
+
+    def __init__(self, dataset: Dataset, part: Slice, device: torch.device) -> None:
+        self._part = part
+        self._device = device
+        self._mean = torch.tensor(dataset.mean).view(1, -1, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(dataset.std).view(1, -1, 1, 1) * 255)
+        self._labels = torch.from_numpy(np.ascontiguousarray(part.labels))
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Images (batch, channels, height, width) in float32, channels last, and labels at positions of the slice."""
+        rows = self._part.indices[positions]
+        images = torch.from_numpy(np.ascontiguousarray(self._part.images[rows])).to(self._device, torch.float32)
+        images = (images - self._mean.to(self._device)) * self._scale.to(self._device)
+        return images.contiguous(memory_format=torch.channels_last), self._labels[rows].to(self._device)
+
+    def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, without augmentation, in batches that fit in memory."""
+        batch_size = evaluation_batch(self._part.images.shape[1:])
+        for start in range(0, len(self), batch_size):
+            yield self.take(np.arange(start, min(start + batch_size, len(self))))
+
+    def sample(self, count: int, *seed: str | int) -> tuple[Tensor, Tensor]:
+        """`count` images (or all) drawn without replacement by a seed, without augmentation."""
+        order = torch.randperm(len(self), generator=torch_generator(derive(*seed))).numpy()
+        return self.take(order[:count])
+
+    def epoch(self, batch_size: int, augment: tuple[str, ...], *seed: str | int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One shuffled pass in whole batches (or one of all images, if too few); all that is random is the seed's."""
+        random = torch_generator(derive(*seed))
+        order = torch.randperm(len(self), generator=random).numpy()
+        batches = max(1, len(order) // batch_size)
+        for number in range(batches):
+            images, labels = self.take(order[number * batch_size : (number + 1) * batch_size])
+            yield _augmented(images, augment, random), labels
+
+    def batches_an_epoch(self, batch_size: int) -> int:
+        return max(1, len(self) // batch_size)
 
 
-def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image (B, C, H, W) mirrored left to right or not, at even odds."""
-    mirrored = torch.randint(0, 2, (len(images), 1, 1, 1), generator=generator, dtype=torch.bool).to(images.device)
-    return torch.where(mirrored, images.flip(3), images)
-
-
-def in_chunks(view: Slice, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """All images in order, in uint8, with labels, on the CPU."""
-    for start in range(0, len(view), size):
-        yield view.take(slice(start, start + size))
+def _augmented(images: Tensor, augment: tuple[str, ...], random: torch.Generator) -> Tensor:
+    """Random shifts by up to an eighth of the side ("crop") and mirror images ("flip"), drawn per image."""
+    count, _, height, width = images.shape
+    if "crop" in augment:
+        pad = max(1, height // 8)
+        padded = functional.pad(images, (pad, pad, pad, pad))
+        rows = torch.randint(2 * pad + 1, (count, 1), generator=random) + torch.arange(height)
+        columns = torch.randint(2 * pad + 1, (count, 1), generator=random) + torch.arange(width)
+        rows, columns = rows.to(images.device), columns.to(images.device)
+        # Channels last makes the gather one copy of whole pixels.
+        pixels = padded.permute(0, 2, 3, 1)
+        picked = pixels[torch.arange(count, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        images = picked.permute(0, 3, 1, 2)
+    if "flip" in augment:
+        mirrored = (torch.rand(count, generator=random) < 0.5).to(images.device)
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    return images.contiguous(memory_format=torch.channels_last)
