@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pqsearch import rooms
 from pqsearch.plan import FLOAT_BITS, ModelInfo
 from pqsearch.problem import FloatArray, IntArray
 from search_spaces.rows import Rows, Shapes
+
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass
@@ -22,6 +25,7 @@ class Decoded:
     weight_bits: IntArray
     act_bits: IntArray
 
+
 class Costs:
     """Budgets by name over one model. A cost is the sum of `terms` over rows, or a ratio of two such sums."""
 
@@ -30,9 +34,9 @@ class Costs:
         self.shapes = Shapes(info, per_channel_steps)
         self._terms = [rooms.load("budgets", name) for name in self.budgets]
         self._scale = np.ones(len(self.budgets))
-        layers = np.full((1, len(info.layers)), FLOAT_BITS)
-        untouched = Decoded(np.array([[group.channels for group in info.groups]]), layers, layers)
-        sums, _ = self.sums(untouched)
+        bits = np.full((1, len(info.layers)), FLOAT_BITS)
+        self._float = Decoded(np.array([[group.channels for group in info.groups]]), bits, bits)
+        sums, _ = self.sums(self._float)
         for index, name in enumerate(self.budgets):
             if rooms.constants("budgets", name)["RELATIVE"]:
                 self._scale[index] = sums[0, index]
@@ -52,6 +56,18 @@ class Costs:
             if denominator is not None:
                 bottom[:, index] = denominator @ ones
         return top, bottom
+
+    def changed_by(self, kind: str) -> list[int]:
+        """Budgets that a kind of knob can change. Channels change all; bits those whose terms read them."""
+        if kind == "prune_rate":
+            return list(range(len(self.budgets)))
+        found = []
+        for index, terms in enumerate(self._terms):
+            rows = self.shapes.rows(self._float.kept, self._float.weight_bits, self._float.act_bits)
+            terms(rows)
+            if kind in rows.asked_for():
+                found.append(index)
+        return found
 
     def only(self, budgets: Sequence[int]) -> Costs:
         """The same costs, of some budgets."""

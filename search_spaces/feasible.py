@@ -9,17 +9,20 @@ import numpy as np
 
 from pqsearch.errors import UserError
 from pqsearch.problem import FloatArray, IntArray
+from search_spaces.costs import BoolArray
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
 
 #: Relative slack of a limit: sums of whole numbers are exact, one division is not.
 TOLERANCE = 1e-12
+#: Further starts of the search for a feasible plan, when budgets pull against each other.
+DRAWN_STARTS = 16
 
 
-def holds(costs: FloatArray, limits: FloatArray) -> np.ndarray:
+def holds(costs: FloatArray, limits: FloatArray) -> BoolArray:
     """Which plans (plans,) are under every limit."""
-    return (costs <= limits * (1 + TOLERANCE)).all(1)
+    return np.all(costs <= limits * (1 + TOLERANCE), axis=1)
 
 
 def reach(space: Space) -> dict[str, tuple[float, float]]:
@@ -27,14 +30,14 @@ def reach(space: Space) -> dict[str, tuple[float, float]]:
     found = {}
     for index, name in enumerate(space.budgets):
 
-        def one(genes: IntArray, index: int = index) -> FloatArray:
+        def cost(genes: IntArray, index: int = index) -> FloatArray:
             return space.costs(genes)[:, index]
 
-        smallest = min(float(one(_descend(space, one, start)[None])[0]) for start in _starts(space))
-        largest = max(
-            float(one(_descend(space, lambda genes, one=one: -one(genes), start)[None])[0]) for start in _starts(space)
-        )
-        found[name] = (smallest, largest)
+        def gain(genes: IntArray, index: int = index) -> FloatArray:
+            return -space.costs(genes)[:, index]
+
+        ends = np.array([_descend(space, value, start) for value in (cost, gain) for start in _starts(space)])
+        found[name] = (float(cost(ends).min()), float(cost(ends).max()))
     return found
 
 
@@ -48,7 +51,8 @@ def find_feasible(space: Space) -> IntArray:
         return starts[int(possible[0])]
     ranges = reach(space)
     problems = [
-        f"budgets.{name}: smallest reachable is {_shown(ranges[name][0])}, got {limit:g}; allow that much, or more levels in [space]"
+        f"budgets.{name}: smallest reachable is {_shown(ranges[name][0])}, got {limit:g}; "
+        "allow that much, or give [space] cheaper levels"
         for name, limit in zip(space.budgets, space.limits, strict=True)
         if ranges[name][0] > limit * (1 + TOLERANCE)
     ]
@@ -58,16 +62,19 @@ def find_feasible(space: Space) -> IntArray:
     def excess(genes: IntArray) -> FloatArray:
         return np.maximum(space.costs(genes) / space.limits - 1, 0).sum(1)
 
-    ends = [_descend(space, excess, start) for start in starts]
-    best = min(ends, key=lambda genes: float(excess(genes[None])[0]))
-    if holds(space.costs(best[None]), space.limits)[0]:
-        return best
+    best = starts[0]
+    for start in [*starts, *_drawn_starts(space)]:
+        end = _descend(space, excess, start, enough=0)
+        if holds(space.costs(end[None]), space.limits)[0]:
+            return end
+        best = min(best, end, key=lambda genes: float(excess(genes[None])[0]))
     costs = space.costs(best[None])[0]
     nearest = ", ".join(f"{name} {_shown(cost)}" for name, cost in zip(space.budgets, costs, strict=True))
     asked = ", ".join(f"{name} <= {limit:g}" for name, limit in zip(space.budgets, space.limits, strict=True))
     alone = ", ".join(f"{name} {_shown(low)}" for name, (low, _) in ranges.items())
     raise UserError(
-        f"budgets: cannot hold together: {asked}; each alone reaches {alone}, the nearest plan found has {nearest}; loosen one"
+        f"budgets: cannot hold together: {asked}; each alone reaches {alone}, "
+        f"the nearest plan found has {nearest}; loosen one"
     )
 
 
@@ -81,14 +88,23 @@ def _starts(space: Space) -> list[IntArray]:
     ]
 
 
-def _descend(space: Space, value: Callable[[IntArray], FloatArray], start: IntArray) -> IntArray:
-    """Steepest descent by setting one knob to any of its levels, until none lowers `value`."""
+def _drawn_starts(space: Space) -> IntArray:
+    """Random prune rates with everything else at its cheapest: bits never help a budget, channels sometimes do."""
+    draw = np.random.default_rng(0)
+    genes = draw.integers(0, space.levels, (DRAWN_STARTS, len(space.levels)))
+    return np.where(np.array(space.kinds) == "prune_rate", genes, 0)
+
+
+def _descend(
+    space: Space, value: Callable[[IntArray], FloatArray], start: IntArray, enough: float = -np.inf
+) -> IntArray:
+    """Steepest descent by setting one knob to any of its levels, until none lowers `value` or it is `enough`."""
     genes = start.copy()
     moves = [(knob, level) for knob, levels in enumerate(space.levels) if levels > 1 for level in range(levels)]
     best = float(value(genes[None])[0])
     # Each move lowers the value; knobs rarely need to change more than once.
     for _ in range(2 * len(space.levels)):
-        if best <= 0 or not moves:
+        if best <= enough or not moves:
             break
         neighbours = np.repeat(genes[None], len(moves), axis=0)
         neighbours[np.arange(len(moves)), [knob for knob, _ in moves]] = [level for _, level in moves]

@@ -29,7 +29,7 @@ def knobs(
     channel_multiple: int,
     pin: Mapping[str, Mapping[str, float]],
 ) -> list[Knob]:
-    """A prune_rate knob per prunable group, then weight_bits and act_bits knobs per layer. `UserError` for wrong pins."""
+    """A prune_rate knob per prunable group, weight_bits and act_bits knobs per layer. `UserError` for wrong pins."""
     _check_pins(info, pin)
     table = []
     for index, group in enumerate(info.groups):
@@ -58,15 +58,24 @@ def realised(group: GroupInfo, rates: Iterable[float], channel_multiple: int) ->
 
 def _check_pins(info: ModelInfo, pin: Mapping[str, Mapping[str, float]]) -> None:
     layers = [layer.name for layer in info.layers]
-    problems = []
+    problems: list[str] = []
+    pinned: dict[str, tuple[str, float]] = {}
     for name, values in pin.items():
         if name not in layers:
             close = difflib.get_close_matches(name, layers, n=1)
             hint = f", did you mean {close[0]!r}?" if close else ""
             problems.append(f"space.pin.{name}: the model has no such layer{hint}; `pqsearch check` lists them")
-        elif values.get("prune_rate"):
-            group = next(group for group in info.groups if name in group.layers)
-            if not group.prunable:
-                problems.append(f"space.pin.{name}.prune_rate: cannot be pruned: {group.reason}; pin it to 0")
+            continue
+        group = next((group for group in info.groups if name in group.layers), None)
+        rate, where = values.get("prune_rate"), f"space.pin.{name}.prune_rate"
+        if rate and (group is None or not group.prunable):
+            reason = group.reason if group else "its output has no channels to remove"
+            problems.append(f"{where}: cannot be pruned ({reason}), got {rate:g}; pin it to 0 or leave it out")
+        elif rate is not None and group is not None:
+            other = pinned.setdefault(group.name, (name, rate))
+            if other[1] != rate:
+                problems.append(
+                    f"{where}: must be {other[1]:g} as of {other[0]!r}, which shares channels, got {rate:g}"
+                )
     if problems:
         raise UserError(problems)

@@ -8,12 +8,13 @@ then wherever there is room, until no single level fits. Both are deterministic 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pqsearch.problem import FloatArray, IntArray
-from search_spaces.costs import Costs, Decoded
+from search_spaces.costs import BoolArray, Costs, Decoded
 from search_spaces.feasible import TOLERANCE, holds
 from search_spaces.rows import Shapes
 
@@ -37,12 +38,13 @@ class Repair:
         self._top = np.array(space.levels) - 1
         self._limits = space.limits * (1 + TOLERANCE)
         self._phase = (np.arange(len(space.levels)) * GOLDEN) % 1
-        self._free = np.flatnonzero(self._top)
-        self._orders = [np.random.default_rng(seed).permutation(self._free) for seed in range(ORDERS)]
-        self._parts = [costs.shapes.part(space.rows_of(knob)) for knob in range(len(space.levels))]
+        self._free_mask = self._top > 0
+        free = np.flatnonzero(self._free_mask)
+        self._orders = [np.random.default_rng(seed).permutation(free) for seed in range(ORDERS)]
+        self._moves = [_Move.of(space, costs, knob) for knob in range(len(space.levels))]
         self._walks = list(self._levers())
 
-    def _levers(self) -> Iterable[tuple[int, IntArray]]:
+    def _levers(self) -> Iterable[tuple[int, BoolArray]]:
         """For each budget the knobs that lower it on the way to the anchor, budgets with the fewest kinds first."""
         kinds = np.array(self._space.kinds)
         dear = self._space.costs(self._top[None])[0]
@@ -84,31 +86,39 @@ class Repair:
             found[broken] = part
         return found
 
-    def _walk(self, genes: IntArray, mask: np.ndarray, budgets: Iterable[int]) -> None:
-        """Move the masked knobs, in place, just far enough towards the anchor for `budgets` to hold (or all the way)."""
+    def _walk(self, genes: IntArray, mask: BoolArray, budgets: Iterable[int]) -> None:
+        """Move the masked knobs, in place, towards the anchor, only as far as `budgets` need (or all the way)."""
         columns = list(budgets)
-        limits, cost = self._limits[columns], self._costs.only(columns)
-
-        def fit(genes: IntArray) -> np.ndarray:
-            return (cost(self._space.expand(genes)) <= limits).all(1)
-
-        plans = np.flatnonzero(~fit(genes))
-        if not len(plans):
+        limits, costs = self._limits[columns], self._costs.only(columns)
+        whole = costs(self._space.expand(genes))
+        broken = np.flatnonzero(~(whole <= limits).all(1))
+        moving = np.flatnonzero(mask & self._free_mask)
+        if not len(broken) or not len(moving):
             return
-        start = genes[plans]
-        distance = np.where(mask, self._anchor - start, 0)
+        start = genes[np.ix_(broken, moving)]
+        distance = self._anchor[moving] - start
+        sign, most = np.sign(distance), np.abs(distance)
+        plans = self._space.expand(genes[broken])
+        shapes = costs.shapes
+        rows = shapes.rows(plans.kept, plans.weight_bits, plans.act_bits)
+        channels = any(self._moves[knob].kind == "prune_rate" for knob in moving)
 
         def at(share: FloatArray) -> IntArray:
-            moved = np.floor(np.abs(distance) * share[:, None] + self._phase)
-            return start + np.sign(distance) * np.minimum(moved, np.abs(distance)).astype(np.int64)
+            steps = np.floor(most * share[:, None] + self._phase[moving]).astype(np.int64)
+            return start + sign * np.minimum(steps, most)
 
-        low, high = np.zeros(len(plans)), np.ones(len(plans))
+        low, high = np.zeros(len(broken)), np.ones(len(broken))
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            fits = fit(at(middle))
+            self._space.write(plans, moving, at(middle))
+            if channels:
+                rows = shapes.rows(plans.kept, plans.weight_bits, plans.act_bits)
+            else:
+                rows = rows.at_bits(plans.weight_bits, plans.act_bits)
+            fits = (costs.ratio(*costs.sum(rows)) <= limits).all(1)
             high = np.where(fits, middle, high)
             low = np.where(fits, low, middle)
-        genes[plans] = at(high)
+        genes[np.ix_(broken, moving)] = at(high)
 
     def _fill(self, genes: IntArray, asked: IntArray, order: IntArray) -> IntArray:
         plans = self._space.expand(genes)
@@ -120,7 +130,7 @@ class Repair:
             while True:
                 moved = False
                 for knob in order:
-                    moved |= state.raise_knob(knob, self._parts[knob], target, hopeless)
+                    moved |= state.raise_knob(knob, self._moves[knob], target, hopeless)
                 if moved:
                     continue
                 # Mean bits can fall when channels return, so what failed before gets a last look.
@@ -128,52 +138,79 @@ class Repair:
                     break
         return state.genes
 
-    def _second_look(self, state: _Filling, order: IntArray, target: IntArray, hopeless: np.ndarray) -> bool:
+    def _second_look(self, state: _Filling, order: IntArray, target: IntArray, hopeless: BoolArray) -> bool:
         hopeless[:] = False
         moved = False
         for knob in order:
-            moved |= state.raise_knob(knob, self._parts[knob], target, hopeless)
+            moved |= state.raise_knob(knob, self._moves[knob], target, hopeless)
         return moved
+
+
+@dataclass(frozen=True)
+class _Move:
+    """What moving one knob takes: the rows it touches, and the budgets that it can change."""
+
+    kind: str
+    target: int
+    column: int  # of the target among the part's groups or layers
+    part: Shapes
+    budgets: IntArray
+    costs: Costs  # of those budgets
+
+    @classmethod
+    def of(cls, space: Space, costs: Costs, knob: int) -> _Move:
+        kind, target = space.knobs[knob].kind, space.knobs[knob].target
+        part = costs.shapes.part(space.rows_of(knob))
+        column = int(np.searchsorted(part.groups if kind == "prune_rate" else part.layers, target))
+        budgets = costs.changed_by(kind)
+        return cls(kind, target, column, part, np.array(budgets, dtype=np.int64), costs.only(budgets))
 
 
 class _Filling:
     """A population being filled, with the sums behind its costs kept up to date row by row."""
 
     def __init__(self, space: Space, costs: Costs, limits: FloatArray, genes: IntArray, plans: Decoded) -> None:
-        self._space, self._costs, self._limits = space, costs, limits
+        self._space, self._limits = space, limits
         self.genes = np.asfortranarray(genes)
         self._plans = Decoded(*map(np.asfortranarray, (plans.kept, plans.weight_bits, plans.act_bits)))
-        self._top, self._bottom = costs.sums(plans)
+        # One row a budget: a knob that changes a single budget then works on contiguous memory.
+        self._top, self._bottom = (np.ascontiguousarray(sums.T) for sums in costs.sums(plans))
 
-    def raise_knob(self, knob: int, part: Shapes, target: IntArray, hopeless: np.ndarray) -> bool:
+    def raise_knob(self, knob: int, move: _Move, target: IntArray, hopeless: BoolArray) -> bool:
         """Raise one knob by one level in every plan that has room for it; returns whether any did.
 
-        `part` holds the rows that the knob touches: only they are computed again.
+        Only the rows and the budgets that the knob touches are computed again.
         """
         chosen = np.flatnonzero((self.genes[:, knob] < target[:, knob]) & ~hopeless[:, knob])
         if not len(chosen):
             return False
-        kind, place = self._space.knobs[knob].kind, self._space.knobs[knob].target
+        part, costs = move.part, move.costs
         plans = Decoded(
             _columns(self._plans.kept, part.groups, chosen),
             _columns(self._plans.weight_bits, part.layers, chosen),
             _columns(self._plans.act_bits, part.layers, chosen),
         )
-        top, bottom = self._costs.sum(part.rows(plans.kept, plans.weight_bits, plans.act_bits))
+        rows = part.rows(plans.kept, plans.weight_bits, plans.act_bits)
+        old_top, old_bottom = costs.sum(rows)
         value = self._space.tables[knob][self.genes[chosen, knob] + 1]
-        column = np.searchsorted(part.groups if kind == "prune_rate" else part.layers, place)
-        self._space.side(plans, kind)[:, column] = value
-        new_top, new_bottom = self._costs.sum(part.rows(plans.kept, plans.weight_bits, plans.act_bits))
-        new_top += self._top[chosen] - top
-        new_bottom += self._bottom[chosen] - bottom
-        fits = (self._costs.ratio(new_top, new_bottom) <= self._limits).all(1)
+        self._space.side(plans, move.kind)[:, move.column] = value
+        if move.kind == "prune_rate":
+            rows = part.rows(plans.kept, plans.weight_bits, plans.act_bits)
+        else:
+            rows = rows.at_bits(plans.weight_bits, plans.act_bits)
+        top, bottom = costs.sum(rows)
+        where = np.ix_(move.budgets, chosen)
+        top += self._top[where].T - old_top
+        bottom += self._bottom[where].T - old_bottom
+        fits = (costs.ratio(top, bottom) <= self._limits[move.budgets]).all(1)
         hopeless[chosen[~fits], knob] = True
         if not fits.any():
             return False
         raised = chosen[fits]
         self.genes[raised, knob] += 1
-        self._top[raised], self._bottom[raised] = new_top[fits], new_bottom[fits]
-        self._space.side(self._plans, kind)[raised, place] = value[fits]
+        where = np.ix_(move.budgets, raised)
+        self._top[where], self._bottom[where] = top[fits].T, bottom[fits].T
+        self._space.side(self._plans, move.kind)[raised, move.target] = value[fits]
         return True
 
 

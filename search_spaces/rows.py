@@ -33,8 +33,9 @@ class Rows:
     def weights(self) -> FloatArray:
         """Weights of conv and linear layers, 0 elsewhere."""
         of = self._of
-        pairs = self._writes * np.where(of.depthwise, 1.0, self._reads) if of.depthwise.any() else self._writes * self._reads
-        return pairs * of.filters
+        reads = np.where(of.depthwise, 1.0, self._reads) if of.depthwise.any() else self._reads
+        # Divided last, so that whole numbers stay whole.
+        return self._writes * reads * of.kernel / of.groups
 
     @cached_property
     def macs(self) -> FloatArray:
@@ -68,7 +69,19 @@ class Rows:
     def steps(self) -> FloatArray:
         """Step sizes of quantisers."""
         of_weights = np.where(self.weight_bits < FLOAT_BITS, self._writes if self._per_channel else 1.0, 0.0)
-        return np.where(self._of.filters > 0, of_weights + (self.act_bits < FLOAT_BITS), 0.0)
+        return np.where(self._of.kernel > 0, of_weights + (self.act_bits < FLOAT_BITS), 0.0)
+
+    def at_bits(self, weight_bits: IntArray, act_bits: IntArray) -> Rows:
+        """The same channels at other bits; what was computed of them stays."""
+        found = copy.copy(self)
+        found._given_bits = (weight_bits, act_bits)
+        for name in ("weight_bits", "act_bits", "steps"):
+            vars(found).pop(name, None)
+        return found
+
+    def asked_for(self) -> set[str]:
+        """The names of what was computed so far."""
+        return {name for name in vars(self) if not name.startswith("_")}
 
     def _bits(self, bits: IntArray) -> FloatArray:
         full = np.full(self._reads.shape, float(FLOAT_BITS))
@@ -97,7 +110,8 @@ class Shapes:
                 self._writes[layer.output, row] = 1
             depthwise = layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels
             constants.depthwise[row] = depthwise
-            constants.filters[row] = layer.kernel_size / (1 if depthwise else layer.groups)
+            constants.kernel[row] = layer.kernel_size
+            constants.groups[row] = 1 if depthwise else layer.groups
             constants.positions[row], constants.in_size[row] = layer.out_size, layer.in_size
             constants.bias[row] = layer.bias
         for row, norm in enumerate(norms, start=len(layers)):
@@ -140,7 +154,8 @@ class _Constants:
     """What no plan changes, per row."""
 
     def __init__(self, count: int) -> None:
-        self.reads, self.writes, self.filters, self.positions, self.in_size = np.zeros((5, count))
+        self.reads, self.writes, self.kernel, self.positions, self.in_size = np.zeros((5, count))
+        self.groups = np.ones(count)
         self.bias, self.norm_params, self.norm_buffers, self.others = np.zeros((4, count))
         self.depthwise = np.zeros(count, dtype=bool)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Space:
         self.knobs = knobs(info, prune_rate, weight_bits, act_bits, channel_multiple, pin or {})
         if all(len(knob.values) == 1 for knob in self.knobs):
             raise UserError(
-                "space: nothing varies: every knob has one level. Give prune_rate, weight_bits or act_bits more values; "
+                "space: nothing varies: every knob has one level. Give prune_rate, weight_bits or act_bits more; "
                 f"{sum(group.prunable for group in info.groups)} of {len(info.groups)} groups can be pruned"
             )
         self.kinds = tuple(knob.kind for knob in self.knobs)
@@ -77,9 +77,14 @@ class Space:
             np.full((len(genes), len(self.info.layers)), FLOAT_BITS),
             np.full((len(genes), len(self.info.layers)), FLOAT_BITS),
         )
-        for index, knob in enumerate(self.knobs):
-            self.side(plans, knob.kind)[:, knob.target] = self.tables[index][genes[:, index]]
+        self.write(plans, range(len(self.knobs)), genes)
         return plans
+
+    def write(self, plans: Decoded, knobs: Iterable[int], genes: IntArray) -> None:
+        """Set some knobs of a population, in place, to the levels in the columns of `genes`."""
+        for column, index in enumerate(knobs):
+            knob = self.knobs[index]
+            self.side(plans, knob.kind)[:, knob.target] = self.tables[index][genes[:, column]]
 
     @staticmethod
     def side(plans: Decoded, kind: str) -> IntArray:

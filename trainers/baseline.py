@@ -40,21 +40,25 @@ def train_baseline(
 ) -> nn.Module:
     """Train and write `baseline.pth`; a checkpoint after each epoch makes an interrupted run go on exactly.
 
-    Raises `UserError` when the loss diverges or there is nothing to start from.
+    Finished weights in `folder` are read, not trained again. `progress` gets done and total (epochs), loss of
+    training, accuracy and images of the select slice. Raises `UserError` when the loss diverges or there is nothing to
+    start from.
     """
     settings = spec.baseline
     if not settings.epochs and not spec.model.weights:
         raise UserError("baseline.epochs: must be at least 1 without model.weights, got 0; train, or name a state dict")
-    model = initial_model(spec, dataset).to(device, memory_format=torch.channels_last)
+    model = initial_model(spec, dataset).to(device).to(memory_format=torch.channels_last)
+    finished = folder / "baseline.pth"
+    if finished.is_file():
+        load_weights(model, finished)
+        return model
     if settings.epochs:
         loader, select = Loader(dataset, splits.train, device), Loader(dataset, splits.select, device)
-        trainer = Trainer(model, recipe(settings, loader), device)
+        trainer = Trainer(model, recipe(settings, loader, seed=derive("baseline", spec.study.seed)), device)
         checkpoint = folder / "baseline-checkpoint.pth"
         epoch = resume(trainer, checkpoint)
         while epoch < settings.epochs:
-            batches = loader.epoch(
-                settings.batch_size, tuple(spec.data.augment), "baseline", spec.study.seed, epoch
-            )
+            batches = loader.epoch(settings.batch_size, tuple(spec.data.augment), "baseline", spec.study.seed, epoch)
             try:
                 loss = trainer.run(batches)
             except Diverged as error:
@@ -65,9 +69,15 @@ def train_baseline(
             files.save({**trainer.state(), "epoch": epoch}, checkpoint)
             right, _ = evaluate(model, select)
             progress(
-                {"done": epoch, "total": settings.epochs, "loss": loss, "accuracy": float(right.mean()), "images": len(right)}
+                {
+                    "done": epoch,
+                    "total": settings.epochs,
+                    "loss": loss,
+                    "accuracy": float(right.mean()),
+                    "images": len(right),
+                }
             )
-    files.save(plain(model), folder / "baseline.pth")
+    files.save(plain(model), finished)
     (folder / "baseline-checkpoint.pth").unlink(missing_ok=True)
     return model
 

@@ -19,11 +19,11 @@ from trainers.datasets._cache import cached, read_array, read_meta
 from trainers.datasets._images import decode
 from trainers.datasets._stratify import stratified
 from trainers.datasets._types import Dataset
+from trainers.device import evaluation_batch
 from trainers.seeds import derive, torch_generator
 
 #: Slices are the same for every study on the same data, so that results can be compared.
 SLICE_SEED = 0
-EVAL_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def split(dataset: Dataset, spec: DataSpec) -> Splits:
     needed = spec.score_images + spec.select_images + classes
     if needed > len(labels):
         raise UserError(
-            f"data.score_images: {spec.score_images} images to score, {spec.select_images} to select and one a class to train "
-            f"are {needed}, the data have {len(labels)}; lower data.score_images or data.select_images"
+            f"data.score_images: {spec.score_images} images to score, {spec.select_images} to select and one a class "
+            f"to train are {needed}, the data have {len(labels)}; lower data.score_images or data.select_images"
         )
     score, select, train = _slices(labels, (spec.score_images, spec.select_images))
     absent = [dataset.classes[label] for label in range(classes) if not (labels[train] == label).any()]
@@ -84,11 +84,16 @@ def _with_validation(dataset: Dataset, spec: DataSpec) -> Splits:
     images, labels = read_array(folder, "_images"), np.asarray(read_array(folder, "_labels"))
     if classes != dataset.classes:
         raise UserError(
-            f"data.validation: must have the classes of the training data ({_some(dataset.classes)}), got {_some(classes)}; "
-            "name its folders like theirs"
+            f"data.validation: must have the classes of the training data ({_some(dataset.classes)}), "
+            f"got {_some(classes)}; name its folders like theirs"
         )
     if images.shape[1:] != dataset.input_shape:
-        raise UserError(f"data.validation: images are {images.shape[1:]}, the data's {dataset.input_shape}; resize them")
+        raise UserError(
+            f"data.validation: images must be {dataset.input_shape} like the training images, got {images.shape[1:]}; "
+            "resize them"
+        )
+    if len(labels) < 2:
+        raise UserError(f"data.validation: must hold at least 2 images, got {len(labels)}; one scores, one selects")
     score, select = _slices(labels, (len(labels) // 2,))
     everything = np.arange(len(dataset.train_labels))
     return Splits(
@@ -126,14 +131,15 @@ class Loader:
         return len(self._part)
 
     def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Images (batch, channels, height, width) float32 in channels-last layout and labels at positions of the slice."""
+        """Images (batch, channels, height, width) in float32, channels last, and labels at positions of the slice."""
         rows = self._part.indices[positions]
         images = torch.from_numpy(np.ascontiguousarray(self._part.images[rows])).to(self._device, torch.float32)
         images = (images - self._mean.to(self._device)) * self._scale.to(self._device)
         return images.contiguous(memory_format=torch.channels_last), self._labels[rows].to(self._device)
 
-    def plain(self, batch_size: int = EVAL_BATCH) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, without augmentation."""
+    def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, without augmentation, in batches that fit in memory."""
+        batch_size = evaluation_batch(self._part.images.shape[1:])
         for start in range(0, len(self), batch_size):
             yield self.take(np.arange(start, min(start + batch_size, len(self))))
 
@@ -143,7 +149,7 @@ class Loader:
         return self.take(order[:count])
 
     def epoch(self, batch_size: int, augment: tuple[str, ...], *seed: str | int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One shuffled pass in whole batches (all images if there are fewer than one), order and augmentation by the seed."""
+        """One shuffled pass in whole batches (or one of all images, if too few); all that is random is the seed's."""
         random = torch_generator(derive(*seed))
         order = torch.randperm(len(self), generator=random).numpy()
         batches = max(1, len(order) // batch_size)

@@ -45,7 +45,7 @@ def finetune(
     calibrate(context, model, max(rung.images for rung in spec.rungs))
     select = Loader(context.dataset, context.splits.select, context.device)
     teacher = context.baseline if settings.distillation and plan is not None else None
-    more = {"distillation": settings.distillation, "temperature": settings.temperature}
+    more = {"distillation": settings.distillation, "temperature": settings.temperature, "seed": spec.study.seed}
     trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher)
     checkpoint = folder / "checkpoint.pth"
     best, seconds, epoch = _Best(), 0.0, resume(trainer, checkpoint)
@@ -59,19 +59,17 @@ def finetune(
     while epoch < settings.epochs:
         began = time.monotonic()
         # The same order of images for every plan, so that plans differ and not their luck.
-        batches = context.train.epoch(
-            settings.batch_size, tuple(spec.data.augment), "finetune", spec.study.seed, epoch
-        )
+        batches = context.train.epoch(settings.batch_size, tuple(spec.data.augment), "finetune", spec.study.seed, epoch)
         try:
             loss = trainer.run(batches)
         except Diverged as error:
-            raise UserError(f"finetune.lr: {error} of {role} (epoch {epoch + 1}), got {settings.lr:g}; lower it") from None
+            raise UserError(
+                f"finetune.lr: {error} of {role} (epoch {epoch + 1}), got {settings.lr:g}; lower it"
+            ) from None
         epoch += 1
         best.offer(model, select, epoch)
         seconds += time.monotonic() - began
-        files.save(
-            {**trainer.state(), "epoch": epoch, "best": best.__dict__, "seconds": seconds}, checkpoint
-        )
+        files.save({**trainer.state(), "epoch": epoch, "best": best.__dict__, "seconds": seconds}, checkpoint)
         progress(
             {"done": epoch, "total": settings.epochs, "loss": loss, "accuracy": best.accuracy, "images": len(select)}
         )
@@ -111,7 +109,7 @@ class _Best:
 def evaluate_test(
     model: nn.Module, dataset: Dataset, device: torch.device, correct: Path | None = None
 ) -> dict[str, Any]:
-    """Accuracy on the test images, with their number and the standard error; per-image correctness goes to `correct`."""
+    """Accuracy on the test images with number and standard error; whether each is right goes to the file `correct`."""
     everything = np.arange(len(dataset.test_labels))
     loader = Loader(dataset, Slice(dataset.test_images, dataset.test_labels, everything), device)
     right, _ = evaluate(model.to(memory_format=torch.channels_last), loader)

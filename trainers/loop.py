@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from trainers.data import Loader
 from trainers.quantized import step_parameters
+from trainers.seeds import derive, seeded
 
 
 class Diverged(Exception):
@@ -23,7 +24,10 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. `steps` is the whole length, over which the learning rate rises and falls."""
+    """How to train. `steps` is the whole length, over which the learning rate rises and falls.
+
+    `seed` is for layers that draw numbers themselves, such as dropout.
+    """
 
     steps: int
     lr: float
@@ -34,12 +38,15 @@ class Recipe:
     distillation: float = 0.0
     temperature: float = 2.0
     amp: bool = True
+    seed: int = 0
 
 
 class Trainer:
     """A model in training. Its state goes to a checkpoint and back, so that a resumed run is the unbroken one."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, device: torch.device, teacher: nn.Module | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, device: torch.device, teacher: nn.Module | None = None
+    ) -> None:
         self.model, self.recipe, self.device = model, recipe, device
         self.teacher = teacher.eval() if teacher is not None else None
         groups = parameter_groups(model, recipe.weight_decay)
@@ -53,6 +60,10 @@ class Trainer:
 
     def run(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
         """Train on batches; returns the mean loss. Raises `Diverged`."""
+        with seeded(derive(self.recipe.seed, self.step)):
+            return self._run(batches)
+
+    def _run(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
         self.model.train()
         total, count = torch.zeros((), device=self.device), 0
         for images, labels in batches:
@@ -81,7 +92,9 @@ class Trainer:
             return loss
         with torch.no_grad():
             wanted = self.teacher(images)
-        return (1 - recipe.distillation) * loss + recipe.distillation * distillation_loss(outputs, wanted, recipe.temperature)
+        return (1 - recipe.distillation) * loss + recipe.distillation * distillation_loss(
+            outputs, wanted, recipe.temperature
+        )
 
     def state(self) -> dict[str, Any]:
         """Plain tensors and numbers."""

@@ -20,12 +20,15 @@ from trainers.baseline import initial_model, plain
 from trainers.build import load_weights
 from trainers.compress import calibrate_steps, compress, reestimate_norms
 from trainers.coupling import Traced
-from trainers.data import EVAL_BATCH, Loader, Splits
+from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
+from trainers.device import evaluation_batch
 from trainers.layers import trace
-from trainers.loop import Diverged, Recipe, Trainer, evaluate as evaluate_model
+from trainers.loop import Diverged, Recipe, Trainer
+from trainers.loop import evaluate as evaluate_model
 from trainers.prune import channel_scores
 from trainers.quantized import step_parameters
+from trainers.seeds import derive
 
 #: Images that set the step sizes; batch norm may look at more of them.
 STEP_IMAGES = 128
@@ -35,7 +38,7 @@ PROXY_WEIGHT_DECAY = 1e-4
 
 @dataclass
 class Context:
-    """What a worker makes once: data, the baseline and its layers, channel scores. `held` is the module of the last item."""
+    """What a worker makes once: data, the baseline and its layers, channel scores. `held` is the last item's module."""
 
     spec: Spec
     dataset: Dataset
@@ -58,8 +61,8 @@ def make_context(
     load_weights(model, baseline)
     traced = trace(model, dataset.input_shape)
     train = Loader(dataset, splits.train, device)
-    model = model.to(device, memory_format=torch.channels_last).eval()
-    options = {k: v for k, v in spec.pruning.options.items()}
+    model = model.to(device).to(memory_format=torch.channels_last).eval()
+    options = spec.pruning.options
     batch = None
     if rooms.constants("importances", spec.pruning.importance).get("GRADIENTS", False):
         batch = train.sample(spec.pruning.gradient_images, "importance")
@@ -91,22 +94,26 @@ def calibrate(context: Context, module: nn.Module, images: int) -> None:
     The same training images for every plan: what differs between scores is then the plan.
     """
     sample, _ = context.train.sample(images, "calibration")
-    reestimate_norms(module, sample.split(EVAL_BATCH))
+    # Equal parts: the average over batches gives each the same weight.
+    parts = sample.tensor_split(-(-len(sample) // evaluation_batch(context.dataset.input_shape)))
+    reestimate_norms(module, parts)
     calibrate_steps(module, sample[:STEP_IMAGES])
-    reestimate_norms(module, sample.split(EVAL_BATCH))
+    reestimate_norms(module, parts)
 
 
 def evaluate(context: Context, item: Item) -> Result:
     """One rung of `item`: continue where the last rung ended, calibrate or train, score on the scoring slice.
 
-    The same item gives the same score on every worker of one device kind, thread count and version. What goes wrong with
-    the candidate itself (divergence, memory) is a `failure` in the result, not an exception. The weights for the next
-    rung are on disk before this returns.
+    The same item gives the same score on every worker of one device kind, thread count and version. What goes wrong
+    with the candidate itself (divergence, memory) is a `failure` in the result, not an exception. The weights for the
+    next rung are on disk before this returns.
     """
     seconds: dict[str, float] = {}
     rung = context.spec.rungs[item.rung]
+    # Whatever happens to the held module from here on, it is no longer what its file holds.
+    held, context.held = context.held, None
     try:
-        module = _module(context, item, seconds)
+        module = _module(context, item, held, seconds)
         if rung.kind == "calibrate" or item.rung == 0:
             with _timed(seconds, "calibrate"):
                 # Without a calibrating rung the first one calibrates all the same: steps must start somewhere.
@@ -119,15 +126,14 @@ def evaluate(context: Context, item: Item) -> Result:
         if loss != loss or loss == float("inf"):
             raise Diverged(f"the loss on the scoring slice is {loss}")
     except Diverged as error:
-        context.held = None
         return Result(item.id, item.rung, item.repeat, None, None, seconds, failure=f"diverged: {error}")
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        context.held = None
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
         if context.device.type == "cuda":
             torch.cuda.empty_cache()
         return Result(item.id, item.rung, item.repeat, None, None, seconds, failure=f"out of memory: {error}")
     weights = None
-    context.held = None
     if not item.last:
         weights = f"{item.id}-{item.repeat}-{item.rung}.pth"
         with _timed(seconds, "save"):
@@ -137,9 +143,15 @@ def evaluate(context: Context, item: Item) -> Result:
     return Result(item.id, item.rung, item.repeat, accuracy, loss, seconds, weights)
 
 
-def _module(context: Context, item: Item, seconds: dict[str, float]) -> nn.Module:
-    if item.start is not None and context.held is not None and context.held[0] == item.start:
-        return context.held[1]
+def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Torch has no exception of its own for the CPU's memory."""
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or "can't allocate memory" in str(error) or "out of memory" in str(error)
+
+
+def _module(context: Context, item: Item, held: tuple[str, nn.Module] | None, seconds: dict[str, float]) -> nn.Module:
+    if item.start is not None and held is not None and held[0] == item.start:
+        return held[1]
     with _timed(seconds, "surgery"):
         module = compressed(context, item.plan)
         if item.start is not None:
@@ -152,10 +164,14 @@ def _train(context: Context, module: nn.Module, item: Item, rung: RungSpec) -> N
         trained = {id(parameter) for parameter in step_parameters(module)}
         for parameter in module.parameters():
             parameter.requires_grad_(parameter.ndim < 2 or id(parameter) in trained)
-    recipe = Recipe(
-        steps=rung.steps, lr=rung.lr, weight_decay=PROXY_WEIGHT_DECAY, warmup_steps=rung.steps // 10
-    )
     seed = ("proxy", item.plan.hash, item.rung, item.repeat)
+    recipe = Recipe(
+        steps=rung.steps,
+        lr=rung.lr,
+        weight_decay=PROXY_WEIGHT_DECAY,
+        warmup_steps=rung.steps // 10,
+        seed=derive(*seed),
+    )
     augment = tuple(context.spec.data.augment)
     epochs = (context.train.epoch(rung.batch_size, augment, *seed, number) for number in count())
     try:

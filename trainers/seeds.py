@@ -30,7 +30,7 @@ def numpy_generator(seed: int) -> np.random.Generator:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch's global generators seeded inside, as found outside. For initialisers and dropout, which take no generator."""
+    """Torch's global generators seeded inside, as found outside: for initialisers and dropout, which take none."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""Bit operations, multiply-accumulates x weight bits x activation bits, as a share of the float baseline's at 32 x 32."""
+"""Bit operations, macs x weight bits x activation bits, as a share of the float baseline's at 32 x 32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FLOPs of convolution and linear layers, as a share of the float baseline's (2 x multiply-accumulates on both sides)."""
+"""FLOPs of conv and linear layers, as a share of the float baseline's (2 x multiply-accumulates on both sides)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes of the stored network: weights packed layer by layer, steps, biases and batch norm (statistics too) as float32."""
+"""Bytes of the stored network: weights packed layer by layer; steps, biases and batch norm (statistics too) float32."""
 
 from __future__ import annotations
 

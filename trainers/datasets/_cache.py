@@ -20,7 +20,9 @@ FORMAT = 1
 META = "meta.json"
 
 
-def cached(cache: str | None, source: Path, options: Mapping[str, Any], build: Callable[[Path], dict[str, Any]]) -> Path:
+def cached(
+    cache: str | None, source: Path, options: Mapping[str, Any], build: Callable[[Path], dict[str, Any]]
+) -> Path:
     """The folder that `build` filled for `source` (a file or a folder) as it is now, with these options.
 
     `build` gets an empty folder, writes `.npy` files into it and returns what to keep beside them as `meta.json`.

@@ -29,7 +29,7 @@ BROKEN_ARCHIVE = (tarfile.TarError, EOFError, zlib.error, OSError)
 
 @dataclass(frozen=True)
 class Entry:
-    """One image (its bytes, or why they cannot be read) of a class of a split; no `name` for the class folder itself."""
+    """One image of a class of a split: its bytes, or why they cannot be read. A class folder itself has no `name`."""
 
     split: str
     label: str
@@ -48,11 +48,12 @@ class _Part:
 def decode(
     source: Path, splits: tuple[str, ...], into: Path, *, mode: str, size: int | None, where: str
 ) -> dict[str, list[str]]:
-    """Decode `<split>/<class>/<image>` below `source`, a folder or a tar archive, which is read once from front to back.
+    """Decode `<split>/<class>/<image>` below `source`, a folder or a tar archive (read once from front to back).
 
-    Writes `<split>_images.npy` (N, C, H, W) and `<split>_labels.npy` into the folder `into`, images sorted by class and
-    name; the split "" has its class folders at the top. `mode` is Pillow's, "RGB" or "L"; `size` resizes the shorter side
-    and crops the centre. Returns the sorted classes of each split. Raises `UserError` about `where`, with all problems.
+    Writes `<split>_images.npy` (N, C, H, W) and `<split>_labels.npy` into the folder `into`, images sorted by class
+    and name; the split "" has its class folders at the top. `mode` is Pillow's, "RGB" or "L"; `size` resizes the
+    shorter side and crops the centre. Returns the sorted classes of each split. Raises `UserError` about `where`,
+    with all problems.
     """
     parts = {split: _Part() for split in splits}
     problems: list[str] = []
@@ -71,7 +72,9 @@ def decode(
             if isinstance(pixels, str):
                 unreadable += 1
                 if unreadable <= SHOWN:
-                    problems.append(f"{where}: {shown} in {source} is not a readable image ({pixels}); mend or remove it")
+                    problems.append(
+                        f"{where}: {shown} in {source} is not a readable image ({pixels}); mend or remove it"
+                    )
             elif shape is not None and pixels.shape != shape:
                 odd = odd or f"{shown} is {_size(pixels.shape)}, {first} is {_size(shape)}"
             else:
@@ -183,7 +186,7 @@ def _structure_problems(source: Path, parts: dict[str, _Part], where: str) -> It
     if {"train", "test"} <= parts.keys():
         train = parts["train"].labels.keys()
         for label in sorted(parts["test"].labels.keys() - train) if train else ():
-            yield f"{where}: class {label!r} is in test/ but not in train/ of {source}; every tested class needs training images"
+            yield f"{where}: class {label!r} is in test/ but not in train/ of {source}; add training images of it"
 
 
 def _sort_into(folder: Path, split: str, part: _Part, shape: tuple[int, ...]) -> None:

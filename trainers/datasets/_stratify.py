@@ -11,7 +11,7 @@ Indices = NDArray[np.int64]
 
 
 def stratified(labels: Labels, count: int, generator: np.random.Generator) -> Indices:
-    """`count` sorted indices into `labels`, each class in proportion (largest remainders first, ties to the lower class)."""
+    """`count` sorted indices into `labels`, classes in proportion; ties of remainders go to the lower class."""
     classes, sizes = np.unique(labels, return_counts=True)
     share = sizes * (count / len(labels))
     taken = np.floor(share).astype(np.int64)

@@ -41,7 +41,7 @@ class Dataset:
 
 
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Exact mean and standard deviation per channel of images (N, C, H, W), in 0..1 units, from counts of the values."""
+    """Exact mean and deviation per channel of images (N, C, H, W), in 0..1 units, from counts of the values."""
     channels = images.shape[1]
     counts = np.zeros((channels, 256), dtype=np.int64)
     for start in range(0, len(images), CHUNK):
@@ -58,7 +58,10 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def chosen_statistics(
-    channels: int, mean: Sequence[float] | None, std: Sequence[float] | None, computed: tuple[Sequence[float], Sequence[float]]
+    channels: int,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    computed: tuple[Sequence[float], Sequence[float]],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The user's mean and std where given, else the computed ones. Raises `UserError` for a wrong length."""
     problems = [

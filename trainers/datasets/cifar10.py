@@ -20,7 +20,9 @@ def load(
     cache: str | None,
     *,
     download: Annotated[bool, Doc("Fetch the data into `root` when it is not there.")] = False,
-    mean: Annotated[list[float] | None, Doc("Mean of each channel in 0..1; of the training images unless given."), Range(0, 1)] = None,
+    mean: Annotated[
+        list[float] | None, Doc("Mean of each channel in 0..1; of the training images unless given."), Range(0, 1)
+    ] = None,
     std: Annotated[list[float] | None, Doc("Deviation of each channel in 0..1; likewise."), Range(0.001, 1)] = None,
 ) -> Dataset:
     """Raises `UserError` when the data is not in `root`."""

@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn carries: 1,797 grey images of 8x8, offline (UCI Optical Recognition of Digits)."""
+"""The handwritten digits that scikit-learn carries: 1,797 grey images of 8x8, offline (from the UCI repository)."""
 
 from __future__ import annotations
 

@@ -21,10 +21,12 @@ def load(
     cache: str | None,
     *,
     size: Annotated[int | None, Doc("Resize the shorter side to this and crop the centre."), Range(1, 4096)] = None,
-    mean: Annotated[list[float] | None, Doc("Mean of each channel in 0..1; of the training images unless given."), Range(0, 1)] = None,
+    mean: Annotated[
+        list[float] | None, Doc("Mean of each channel in 0..1; of the training images unless given."), Range(0, 1)
+    ] = None,
     std: Annotated[list[float] | None, Doc("Deviation of each channel in 0..1; likewise."), Range(0.001, 1)] = None,
 ) -> Dataset:
-    """Colour images; a class is its folder's name. Raises `UserError` naming what is missing, empty, unreadable or odd-sized."""
+    """Colour images; a class is its folder's name. Raises `UserError` naming what is missing, empty or unreadable."""
     what = "a folder or an archive of train/<class>/* and test/<class>/*"
     if root is None:
         raise UserError(f"data.root: is required by image_folder ({what}), got nothing")
@@ -40,7 +42,10 @@ def load(
         index = np.searchsorted(classes["train"], classes["test"])
         labels = folder / "test_labels.npy"
         np.save(labels, index[np.load(labels)].astype(np.int64))
-        return {"classes": classes["train"], "statistics": channel_statistics(np.load(folder / "train_images.npy", "r"))}
+        return {
+            "classes": classes["train"],
+            "statistics": channel_statistics(np.load(folder / "train_images.npy", "r")),
+        }
 
     folder = cached(cache, source, {"dataset": "image_folder", "size": size}, build)
     meta = read_meta(folder)

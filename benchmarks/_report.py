@@ -1,0 +1,54 @@
+"""How every benchmark ends: a table, a JSON file if asked for, and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement. `met` is whether the value keeps to the bar; without a bar there is nothing to keep to."""
+
+    name: str
+    value: float
+    unit: str
+    bar: float | None = None
+    met: bool = True
+
+
+def at_most(name: str, value: float, unit: str, bar: float) -> Row:
+    return Row(name, value, unit, bar, value <= bar)
+
+
+def at_least(name: str, value: float, unit: str, bar: float) -> Row:
+    return Row(name, value, unit, bar, value >= bar)
+
+
+def json_argument(description: str) -> argparse.ArgumentParser:
+    """A parser that knows `--json FILE`; benchmarks add what else they take."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as a JSON list to FILE")
+    return parser
+
+
+def report(rows: Sequence[Row], json_path: Path | None = None) -> int:
+    """Print the table and write the JSON; 0 if every bar is met, else 1."""
+    width = max((len(row.name) for row in rows), default=0)
+    for row in rows:
+        bar = "" if row.bar is None else f"  bar {row.bar:g} {row.unit}: {'met' if row.met else 'NOT MET'}"
+        print(f"{row.name:<{width}}  {row.value:>12.6g} {row.unit}{bar}")
+    if json_path is not None:
+        _write(json_path, json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    return 0 if all(row.met for row in rows) else 1
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pqsearch.errors import UserError
+from tests.trainers.small import CPU, same_weights, small_data, small_spec
+from trainers import files
+from trainers.baseline import initial_model, train_baseline
+
+
+class Killed(Exception):
+    pass
+
+
+def _train(folder: Path, kill_after: int | None = None, **sections: Any) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = []
+
+    def progress(state: dict[str, Any]) -> None:
+        told.append(state)
+        if state["done"] == kill_after:
+            raise Killed
+
+    spec = small_spec(**sections)
+    folder.mkdir(exist_ok=True)
+    train_baseline(spec, *small_data(spec), folder, CPU, progress)
+    return told
+
+
+def test_training_reports_every_epoch_and_leaves_weights_only(tmp_path: Path) -> None:
+    told = _train(tmp_path / "run")
+    assert [(state["done"], state["total"], state["images"]) for state in told] == [(1, 2, 60), (2, 2, 60)]
+    assert told[1]["loss"] < told[0]["loss"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["baseline.pth"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(tmp_path: Path, optimizer: str) -> None:
+    section = {"epochs": 3, "lr": 0.01, "optimizer": optimizer}
+    _train(tmp_path / "whole", baseline=section)
+    for epoch in (1, 2):
+        with pytest.raises(Killed):
+            _train(tmp_path / "killed", kill_after=epoch, baseline=section)
+    told = _train(tmp_path / "killed", baseline=section)
+    assert [state["done"] for state in told] == [3]
+    whole, killed = (files.load(tmp_path / name / "baseline.pth") for name in ("whole", "killed"))
+    assert same_weights(whole, killed)
+
+
+def test_finished_weights_are_not_trained_again(tmp_path: Path) -> None:
+    _train(tmp_path / "run")
+    before = (tmp_path / "run" / "baseline.pth").read_bytes()
+    assert _train(tmp_path / "run") == []
+    assert (tmp_path / "run" / "baseline.pth").read_bytes() == before
+
+
+def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        _train(tmp_path / name, study={"seed": seed}, baseline={"epochs": 1})
+    a, b, c = (files.load(tmp_path / name / "baseline.pth") for name in "abc")
+    assert same_weights(a, b)
+    assert not same_weights(a, c)
+
+
+def test_weights_from_outside_without_epochs_are_taken_as_they_are(tmp_path: Path) -> None:
+    spec = small_spec(study={"seed": 8})
+    state = initial_model(spec, small_data(spec)[0]).state_dict()
+    torch.save(state, tmp_path / "own.pth")
+    model = {"weights": str(tmp_path / "own.pth")}
+    assert _train(tmp_path / "run", model=model, baseline={"epochs": 0}) == []
+    assert same_weights(files.load(tmp_path / "run" / "baseline.pth"), state)
+
+
+def test_nothing_to_train_and_nothing_to_load_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^baseline\.epochs: "):
+        _train(tmp_path / "run", baseline={"epochs": 0})
+
+
+def test_a_rate_that_is_too_high_is_named_with_its_epoch(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^baseline\.lr: .*epoch 1.*got 1e\+30; lower it"):
+        _train(tmp_path / "run", baseline={"lr": 1e30, "warmup_epochs": 0})
+    assert not (tmp_path / "run" / "baseline.pth").exists()

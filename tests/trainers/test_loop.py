@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pqsearch.plan import LayerPlan, Plan
+from tests.trainers.small import CPU, small_data, small_spec
+from trainers import files
+from trainers.baseline import initial_model
+from trainers.compress import compress
+from trainers.data import Loader
+from trainers.loop import Diverged, Recipe, Trainer, distillation_loss, evaluate, parameter_groups, schedule
+from trainers.quantized import step_parameters
+
+
+def _net(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def _batches(count: int = 6) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Images whose brightest pixel of three is the class."""
+    generator = torch.Generator().manual_seed(1)
+    images = [torch.randn(16, 1, 2, 2, generator=generator) for _ in range(count)]
+    return [(batch, batch.flatten(1)[:, :3].argmax(1)) for batch in images]
+
+
+def test_the_rate_rises_linearly_and_falls_along_half_a_cosine_to_zero() -> None:
+    recipe = Recipe(steps=104, lr=1.0, warmup_steps=4)
+    assert [schedule(step, recipe) for step in range(4)] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert schedule(4, recipe) == 1
+    assert schedule(29, recipe) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+    assert schedule(54, recipe) == pytest.approx(0.5)
+    assert schedule(104, recipe) == pytest.approx(0)
+
+
+def test_the_optimizer_follows_the_schedule_step_by_step() -> None:
+    recipe = Recipe(steps=6, lr=0.1, warmup_steps=2)
+    trainer, seen = Trainer(_net(), recipe, CPU), []
+
+    def watched():  # type: ignore[no-untyped-def]
+        for batch in _batches():
+            yield batch
+            seen.append(trainer.optimizer.param_groups[0]["lr"])
+
+    trainer.run(watched())
+    assert seen == pytest.approx([0.1 * schedule(step, recipe) for step in range(6)])
+
+
+def test_weights_decay_but_batch_norm_biases_and_steps_do_not() -> None:
+    spec = small_spec()
+    dataset, _ = small_data(spec)
+    float_net = initial_model(spec, dataset)
+    names = [name for name, module in float_net.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    plan = Plan(layers={name: LayerPlan(4, 4) for name in names})
+    model = compress(float_net, plan, input_shape=dataset.input_shape)
+    decayed, free = parameter_groups(model, 0.1)
+    by_id = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert {by_id[id(parameter)] for parameter in decayed["params"]} == {f"{name}.weight" for name in names}
+    assert decayed["weight_decay"] == 0.1
+    assert free["weight_decay"] == 0
+    assert {id(step) for step in step_parameters(model)} <= {id(parameter) for parameter in free["params"]}
+    assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_training_lowers_the_loss(optimizer: str) -> None:
+    trainer = Trainer(_net(), Recipe(steps=120, lr=0.02, optimizer=optimizer), CPU)
+    losses = [trainer.run(_batches()) for _ in range(20)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_first_step_is_that_of_nesterov_momentum() -> None:
+    net, (images, labels) = _net(), _batches()[0]
+    before = net[4].weight.detach().clone()
+    net.train()
+    gradient = torch.autograd.grad(functional.cross_entropy(net(images), labels), net[4].weight)[0]
+    Trainer(net, Recipe(steps=1, lr=0.1), CPU).run([(images, labels)])
+    # Velocity starts as the gradient; Nesterov looks ahead by momentum times it.
+    torch.testing.assert_close(net[4].weight.detach(), before - 0.1 * (gradient + 0.9 * gradient))
+
+
+def test_a_distilled_loss_mixes_cross_entropy_and_the_scaled_divergence() -> None:
+    student, teacher, (images, labels) = _net(0), _net(1).eval(), _batches()[0]
+    student.train()
+    outputs, wanted = student(images).detach(), teacher(images).detach()
+    soft, target = (outputs / 3).softmax(1), (wanted / 3).softmax(1)
+    divergence = 9 * (target * (target.log() - soft.log())).sum(1).mean()
+    smooth = functional.cross_entropy(outputs, labels, label_smoothing=0.1)
+    assert float(distillation_loss(outputs, wanted, 3)) == pytest.approx(float(divergence), rel=1e-5)
+    recipe = Recipe(steps=1, lr=1e-3, label_smoothing=0.1, distillation=0.7, temperature=3)
+    loss = Trainer(student, recipe, CPU, teacher).run([(images, labels)])
+    assert loss == pytest.approx(0.3 * float(smooth) + 0.7 * float(divergence), rel=1e-5)
+
+
+def test_without_a_share_the_teacher_is_not_asked() -> None:
+    def run(teacher: nn.Module | None) -> float:
+        return Trainer(_net(), Recipe(steps=6, lr=0.01), CPU, teacher).run(_batches())
+
+    assert run(None) == run(_net(1))
+
+
+def test_the_teacher_does_not_change() -> None:
+    teacher = _net(1)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    Trainer(_net(), Recipe(steps=6, lr=0.1, distillation=0.5), CPU, teacher).run(_batches())
+    assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_at_once(poison: float) -> None:
+    batches, asked = _batches(), []
+    batches[2][0][0] = poison
+    trainer = Trainer(_net(), Recipe(steps=6, lr=0.01), CPU)
+
+    def counted():  # type: ignore[no-untyped-def]
+        for number, batch in enumerate(batches):
+            asked.append(number)
+            yield batch
+
+    with pytest.raises(Diverged, match="step 3"):
+        trainer.run(counted())
+    assert asked == [0, 1, 2]
+
+
+def test_training_resumed_from_its_state_ends_in_the_same_weights(tmp_path: Path) -> None:
+    recipe = Recipe(steps=12, lr=0.05, warmup_steps=3, weight_decay=0.01)
+    whole = Trainer(_net(), recipe, CPU)
+    whole.run(_batches())
+    files.save(whole.state(), tmp_path / "state.pth")
+    resumed = Trainer(_net(5), recipe, CPU)
+    resumed.restore(files.load(tmp_path / "state.pth"))
+    whole.run(_batches())
+    resumed.run(_batches())
+    for a, b in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_dropout_follows_from_the_seed_and_leaves_the_global_generator_alone() -> None:
+    def run(seed: int, outside: int) -> tuple[float, float]:
+        net = nn.Sequential(_net(), nn.Dropout(0.5))
+        torch.manual_seed(outside)
+        loss = Trainer(net, Recipe(steps=6, lr=0.01, seed=seed), CPU).run(_batches())
+        after = float(torch.rand(()))
+        torch.manual_seed(outside)
+        assert after == float(torch.rand(()))
+        return loss, after
+
+    assert run(1, 10)[0] == run(1, 20)[0]
+    assert run(1, 10)[0] != run(2, 10)[0]
+
+
+def test_evaluation_says_which_images_are_right_and_changes_nothing() -> None:
+    spec = small_spec()
+    dataset, splits = small_data(spec)
+    model, loader = initial_model(spec, dataset), Loader(dataset, splits.score, CPU)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    right, loss = evaluate(model, loader)
+    images, labels = loader.take(np.arange(len(loader)))
+    logits = model(images).detach()
+    assert right.tolist() == (logits.argmax(1) == labels).tolist()
+    assert loss == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pqsearch.errors import UserError
+from trainers.device import evaluation_batch, fingerprint, pick, set_threads
+from trainers.seeds import derive, numpy_generator, seeded, torch_generator
+
+
+def test_a_seed_is_the_same_in_another_process_and_different_for_other_parts() -> None:
+    code = "from trainers.seeds import derive; print(derive('plan', 1, 2))"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert derive("plan", 1, 2) == int(other)
+    seeds = {derive("plan", 1, 2), derive("plan", 2, 1), derive("plan", "1", 2), derive("plan", 12), derive("plan1", 2)}
+    assert len(seeds) == 5
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_generators_repeat_themselves() -> None:
+    assert torch.equal(torch.rand(3, generator=torch_generator(5)), torch.rand(3, generator=torch_generator(5)))
+    assert numpy_generator(5).random() == numpy_generator(5).random()
+
+
+def test_seeding_ends_with_its_block() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    with seeded(9):
+        inside = torch.rand(2)
+    assert torch.equal(torch.rand(2), expected)
+    assert not torch.equal(inside, expected)
+
+
+def test_no_gpu_asked_for_is_the_cpu() -> None:
+    assert pick(0) == torch.device("cpu")
+
+
+def test_a_gpu_that_is_not_there_is_the_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"^workers\.gpus: "):
+        pick(0.5)
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1, 1), (2.7, 2)])
+def test_threads_are_whole_cores_and_at_least_one(cpus: float, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        set_threads(cpus)
+        assert torch.get_num_threads() == threads == fingerprint()["threads"]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_batches_for_evaluation_shrink_as_images_grow() -> None:
+    assert [evaluation_batch((3, side, side)) for side in (8, 32, 224, 1024)] == [512, 341, 8, 8]
