@@ -82,7 +82,9 @@ def parser() -> argparse.ArgumentParser:
     trials.add_argument("run_dir", metavar="RUN_DIR")
     trials.add_argument("--json", action="store_true", help="a JSON line per candidate")
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
-    rooms.add_argument("room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters")
+    rooms.add_argument(
+        "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters"
+    )
     init = add("init", "write a commented spec to start from", "pqsearch init my.toml", _init)
     init.add_argument("path", nargs="?", default="spec.toml", help="the file to write (spec.toml)")
     return top
@@ -95,7 +97,11 @@ def _with_spec(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def _with_overrides(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
     command.add_argument(
-        "--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override a key of the spec; may be repeated"
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a key of the spec; may be repeated",
     )
     return command
 
@@ -159,7 +165,9 @@ def _show(options: argparse.Namespace) -> int:
         print(summary_table(summary))
         return 0
     if not run.journal.is_file():
-        print(f"{run.path}: {'the baseline is trained' if run.baseline.is_file() else 'nothing is done yet'}, no search has begun")
+        print(
+            f"{run.path}: {'the baseline is trained' if run.baseline.is_file() else 'nothing is done yet'}, no search has begun"
+        )
         return 0
     from pqsearch.console import search_line
     from pqsearch.study import read_study

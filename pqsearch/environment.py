@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
+from pathlib import Path
 
 #: OpenMP threads that spin while waiting starve each other as soon as a core is shared.
 TORCH_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -43,7 +44,7 @@ def hardware() -> dict[str, str | int]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             names = {line.partition(":")[2].strip() for line in file if line.startswith("model name")}
     except OSError:
         names = set()

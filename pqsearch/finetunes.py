@@ -71,9 +71,7 @@ def _result(reference: Any, job: Job) -> dict[str, Any]:
         raise SearchAborted(f"the fine-tune of {job.role} failed: {error.cause}") from error
 
 
-def _tell(
-    progress: Callable[[dict[str, Any]], None], run: RunDirectory, todo: list[Job], running: set[str]
-) -> None:
+def _tell(progress: Callable[[dict[str, Any]], None], run: RunDirectory, todo: list[Job], running: set[str]) -> None:
     done = total = 0
     latest: dict[str, Any] = {}
     for job in todo:

@@ -114,7 +114,8 @@ def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
     values = {
         section: values
         for section, values in spec.to_dict().items()
-        if section in ("data", "space", "budgets", "algorithm", "rungs", "quantizer", "pruning") and section not in FREE_KEYS
+        if section in ("data", "space", "budgets", "algorithm", "rungs", "quantizer", "pruning")
+        and section not in FREE_KEYS
     }
     values.get("data", {}).pop("cache", None)
     return {

@@ -56,7 +56,9 @@ class Pipeline:
                 self.spec, prepared.dataset, prepared.splits, self.run.path, device, self._progress("baseline")
             )
             results = {
-                **select_and_test(model, prepared.dataset, prepared.splits, device, self.run.path / "baseline-correct.npy"),
+                **select_and_test(
+                    model, prepared.dataset, prepared.splits, device, self.run.path / "baseline-correct.npy"
+                ),
                 "measured": measure(model, prepared.dataset.input_shape),
             }
             self.run.write(self.run.baseline_results, results)
@@ -73,7 +75,12 @@ class Pipeline:
             return read_study(self.run.journal).progress()
         with self._stage("search"):
             state = search(
-                self.spec, self.run, self.prepared.info, _digest(self.run.baseline), self._progress("search"), self.verbose
+                self.spec,
+                self.run,
+                self.prepared.info,
+                _digest(self.run.baseline),
+                self._progress("search"),
+                self.verbose,
             )
         for rank, leader in enumerate(self._leaders(self.spec.finetune.top_k), start=1):
             self._write_plan(self.run.plans / f"searched-{rank}.json", Plan.from_json(leader["plan"]))
@@ -190,9 +197,7 @@ class Pipeline:
         study = read_study(self.run.journal)
         leaders = self._leaders(self.spec.finetune.top_k)
         names = ["searched", *(f"searched-{rank}" for rank in range(2, len(leaders) + 1))]
-        jobs = [
-            Job(name, Plan.from_json(leader["plan"])) for name, leader in zip(names, leaders, strict=True)
-        ]
+        jobs = [Job(name, Plan.from_json(leader["plan"])) for name, leader in zip(names, leaders, strict=True)]
         if self.spec.finetune.compare:
             for role in ("uniform", "uniform_filled"):
                 found = study.best(role)

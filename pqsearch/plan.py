@@ -189,7 +189,9 @@ def _plan_problems(data: Any) -> Iterable[str]:
                     yield f"{where}: must be a number, got {value!r}"
                 elif knob == "prune_rate" and not 0 <= value < 1:
                     yield f"{where}: must be in [0, 1), got {value!r}"
-                elif knob != "prune_rate" and (not isinstance(value, int) or not (1 <= value <= 8 or value == FLOAT_BITS)):
+                elif knob != "prune_rate" and (
+                    not isinstance(value, int) or not (1 <= value <= 8 or value == FLOAT_BITS)
+                ):
                     yield f"{where}: must be 1 to 8, or 32 for float, got {value!r}"
 
 

@@ -15,10 +15,10 @@ from pqsearch.space_of import space_of
 from pqsearch.spec import Spec
 from search_spaces.space import Space
 from trainers.baseline import initial_model
+from trainers.coupling import Traced
 from trainers.data import Splits, split
 from trainers.datasets._types import Dataset
 from trainers.layers import trace
-from trainers.coupling import Traced
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,6 @@ def prepare(spec: Spec) -> Prepared:
     model = attempt(lambda: initial_model(spec, dataset))
     traced = attempt(lambda: trace(model, dataset.input_shape)) if model is not None else None
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
-    if space is None or problems:
+    if traced is None or space is None or problems:
         raise UserError(problems)
     return Prepared(spec, dataset, splits, traced, space)

@@ -23,12 +23,25 @@ class Problem(Protocol):
     `limits[b]` bounds column b of `costs`.
     """
 
-    levels: Sequence[int]  # number of levels per knob, at least 1
-    kinds: Sequence[str]
-    values: Sequence[Sequence[float]]
-    grid: Mapping[str, Sequence[float]]
-    budgets: Sequence[str]
-    limits: FloatArray
+    @property
+    def levels(self) -> Sequence[int]:
+        """Number of levels per knob, at least 1."""
+        ...
+
+    @property
+    def kinds(self) -> Sequence[str]: ...
+
+    @property
+    def values(self) -> Sequence[Sequence[float]]: ...
+
+    @property
+    def grid(self) -> Mapping[str, Sequence[float]]: ...
+
+    @property
+    def budgets(self) -> Sequence[str]: ...
+
+    @property
+    def limits(self) -> FloatArray: ...
 
     def costs(self, genes: IntArray) -> FloatArray:
         """Costs (plans, budgets) of a population of genes (plans, knobs)."""

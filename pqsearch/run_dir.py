@@ -72,7 +72,9 @@ class RunDirectory:
         """A run directory that holds a run, else a `UserError`."""
         run = cls(path)
         if not (run.spec.is_file() and run.logs.is_dir()):
-            raise UserError(f"{path}: is not a run directory (it has no spec.toml and logs/); `pqsearch run SPEC` makes one")
+            raise UserError(
+                f"{path}: is not a run directory (it has no spec.toml and logs/); `pqsearch run SPEC` makes one"
+            )
         return run
 
     def read_spec(self) -> Spec:
@@ -136,7 +138,9 @@ def writable(path: Path) -> Iterator[None]:
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+        return {
+            k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()
+        }
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return {k: v for i, inner in enumerate(value) for k, v in _flat(inner, f"{prefix}[{i}]").items()}
     return {prefix: value}

@@ -37,11 +37,15 @@ class _RoomSection(BaseModel):
 class StudySpec(_Section):
     """What is searched, how long, and where it is kept."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the study; letters, digits, `.`, `_`, `-`.")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the study; letters, digits, `.`, `_`, `-`."
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of everything random.")
     evaluations: int = Field(100, ge=1, description="Distinct plans to evaluate.")
     run_dir: str | None = Field(None, description="Folder of the run; `runs/<name>` unless given.")
-    storage: str | None = Field(None, description="File of the Optuna mirror; `optuna.log` in the run directory unless given.")
+    storage: str | None = Field(
+        None, description="File of the Optuna mirror; `optuna.log` in the run directory unless given."
+    )
     hours: float | None = Field(None, gt=0, description="The search ends in time, with what it has.")
     score: Literal["accuracy", "loss"] = Field(
         "accuracy", description="What ranks plans on the scoring slice. The loss is finer where the slice is small."
@@ -55,10 +59,15 @@ class DataSpec(_RoomSection):
 
     name: str = Field(description="Dataset: a file in `trainers/datasets/`.")
     root: str | None = Field(None, description="Folder or archive of the data, where the dataset needs one.")
-    score_images: int = Field(1000, ge=1, description="Training images, stratified, kept out of all training, that score plans.")
-    select_images: int = Field(1000, ge=1, description="As many others, also kept out, that pick the fine-tune's checkpoint.")
+    score_images: int = Field(
+        1000, ge=1, description="Training images, stratified, kept out of all training, that score plans."
+    )
+    select_images: int = Field(
+        1000, ge=1, description="As many others, also kept out, that pick the fine-tune's checkpoint."
+    )
     validation: str | None = Field(
-        None, description="A folder `<class>/<image>` of one's own instead of slices of the training data: halved, one half scores, one selects."
+        None,
+        description="A folder `<class>/<image>` of one's own instead of slices of the training data: halved, one half scores, one selects.",
     )
     augment: list[Literal["crop", "flip"]] = Field(["crop", "flip"], description="Augmentation while training.")
     cache: str | None = Field(None, description="Folder of decoded images; the user's cache folder unless given.")
@@ -70,7 +79,9 @@ class ModelSpec(_Section):
     name: str = Field(description="A file in `trainers/models/`, `torchvision:<name>`, or your own `module:function`.")
     weights: str | None = Field(None, description="State dict to start from; trained here from scratch if not given.")
     options: dict[str, Any] = Field({}, description="Arguments of the model.")
-    folder: str | None = Field(None, description="Where `module:function` is found; the spec's own folder unless given.")
+    folder: str | None = Field(
+        None, description="Where `module:function` is found; the spec's own folder unless given."
+    )
 
 
 class TrainSpec(_Section):
@@ -93,7 +104,9 @@ class BaselineSpec(TrainSpec):
 class FinetuneSpec(TrainSpec):
     """The full fine-tune of the plans that came out best, of the uniform plans and of the float baseline."""
 
-    distillation: float = Field(0.0, ge=0, le=1, description="Share of the loss taken from the float baseline's outputs.")
+    distillation: float = Field(
+        0.0, ge=0, le=1, description="Share of the loss taken from the float baseline's outputs."
+    )
     temperature: float = Field(2.0, gt=0, description="Temperature of the distillation.")
     top_k: int = Field(1, ge=1, description="How many of the best plans get it; the held-out slice picks one.")
     compare: bool = Field(
@@ -105,16 +118,22 @@ class SpaceSpec(_Section):
     """What may vary. Lists of one value switch a knob off."""
 
     prune_rate: list[float] = Field(
-        [0.0, 0.125, 0.25, 0.375, 0.5, 0.625], min_length=1, description="Fractions of a group's channels removed, each in [0, 1)."
+        [0.0, 0.125, 0.25, 0.375, 0.5, 0.625],
+        min_length=1,
+        description="Fractions of a group's channels removed, each in [0, 1).",
     )
-    weight_bits: list[int] = Field([2, 3, 4, 5, 6, 8], min_length=1, description="Bits of weights: 2 to 8, or 32 for float.")
-    act_bits: list[int] = Field([2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs: 2 to 8, or 32 for float.")
+    weight_bits: list[int] = Field(
+        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of weights: 2 to 8, or 32 for float."
+    )
+    act_bits: list[int] = Field(
+        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs: 2 to 8, or 32 for float."
+    )
     channel_multiple: int = Field(1, ge=1, description="Channels kept are a multiple of this where the layer allows.")
     first_last_bits: int = Field(
         8, ge=0, le=32, description="Bits of the first and last layer, which are not searched; 0 searches them too."
     )
     pin: dict[str, dict[str, float]] = Field(
-        {}, description="Knobs held fixed, by layer: `{ \"conv1\" = { weight_bits = 8 } }`."
+        {}, description='Knobs held fixed, by layer: `{ "conv1" = { weight_bits = 8 } }`.'
     )
 
 
@@ -128,7 +147,7 @@ class RungSpec(_Section):
     """One level of proxy effort; a plan climbs them in order and is scored after each."""
 
     kind: Literal["calibrate", "few_shot", "fine_tune"] = Field(
-        description="`calibrate`: batch norm and steps from data, no training. `few_shot`: trains batch norm and steps. `fine_tune`: trains all."
+        description="`calibrate`: batch norm and steps from data, no training. `few_shot`: trains these. `fine_tune`: trains all."
     )
     images: int = Field(512, ge=2, description="Training images that calibrate.")
     steps: int = Field(0, ge=0, description="Training steps.")
@@ -174,7 +193,9 @@ class Spec(_Section):
     budgets: dict[str, float] = Field({}, description="Upper limits, one key per file in `search_spaces/budgets/`.")
     algorithm: AlgorithmSpec = AlgorithmSpec()
     rungs: list[RungSpec] = Field(
-        [RungSpec(kind="calibrate"), RungSpec(kind="fine_tune", steps=50)], min_length=1, description="Proxy effort, in order."
+        [RungSpec(kind="calibrate"), RungSpec(kind="fine_tune", steps=50)],
+        min_length=1,
+        description="Proxy effort, in order.",
     )
     quantizer: QuantizerSpec = QuantizerSpec()
     pruning: PruningSpec = PruningSpec()
@@ -204,7 +225,9 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); `pqsearch init` writes a spec to start from") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); `pqsearch init` writes a spec to start from"
+        ) from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not a text file in UTF-8; a spec is TOML") from None
     except tomllib.TOMLDecodeError as error:
@@ -234,14 +257,20 @@ def parse_spec(data: Mapping[str, Any]) -> Spec:
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
-    for section, key in (("data", "root"), ("data", "validation"), ("data", "cache"), ("model", "weights"), ("model", "folder")):
+    for section, key in (
+        ("data", "root"),
+        ("data", "validation"),
+        ("data", "cache"),
+        ("model", "weights"),
+        ("model", "folder"),
+    ):
         table = data.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(Path(table[key]).expanduser().absolute())
     model = data.get("model")
-    if isinstance(model, dict) and isinstance(name := model.get("name"), str):
-        if ":" in name and not name.startswith("torchvision:"):
-            model.setdefault("folder", str(folder))
+    name = model.get("name") if isinstance(model, dict) else None
+    if isinstance(model, dict) and isinstance(name, str) and ":" in name and not name.startswith("torchvision:"):
+        model.setdefault("folder", str(folder))
 
 
 def _override(data: dict[str, Any], text: str) -> str | None:

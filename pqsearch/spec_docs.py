@@ -57,7 +57,9 @@ def _budgets(field: FieldInfo) -> list[str]:
     lines = ["## `[budgets]`", "", field.description or "", "", "| key | unit | range | meaning |", "|---|---|---|---|"]
     for name in rooms.names("budgets"):
         known = rooms.constants("budgets", name)
-        lines.append(f"| `{name}` | {known['UNIT']} | {known['LOW']:g} to {known['HIGH']:g} | {rooms.describe('budgets', name)} |")
+        lines.append(
+            f"| `{name}` | {known['UNIT']} | {known['LOW']:g} to {known['HIGH']:g} | {rooms.describe('budgets', name)} |"
+        )
     return [*lines, ""]
 
 
@@ -93,7 +95,9 @@ def _type_words(kind: Any) -> str:
         return "table"
     if arguments:
         return _type_words(arguments[0])
-    return {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}.get(kind.__name__, kind.__name__)
+    return {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}.get(
+        kind.__name__, kind.__name__
+    )
 
 
 def _section(field: FieldInfo) -> type[BaseModel]:
@@ -107,13 +111,20 @@ def _summary(section: type[BaseModel]) -> str:
 
 def commented_spec() -> str:
     """A valid spec that says of every key what it means; keys that keep their defaults are comments."""
-    lines = ["# A pqsearch spec. `pqsearch check` validates it, `pqsearch run` runs it; docs/spec.md has every option.", ""]
+    lines = [
+        "# A pqsearch spec. `pqsearch check` validates it, `pqsearch run` runs it; docs/spec.md has every option.",
+        "",
+    ]
     for name, field in Spec.model_fields.items():
         if name == "budgets":
             lines += ["[budgets]", *_commented_budgets(), ""]
         elif name == "rungs":
             for rung in field.get_default(call_default_factory=True):
-                lines += ["[[rungs]]", *_keys(RungSpec, {"kind": rung.kind, "steps": rung.steps} if rung.steps else {"kind": rung.kind}), ""]
+                lines += [
+                    "[[rungs]]",
+                    *_keys(RungSpec, {"kind": rung.kind, "steps": rung.steps} if rung.steps else {"kind": rung.kind}),
+                    "",
+                ]
         else:
             section = _section(field)
             lines += [f"# {_summary(section)}", f"[{name}]", *_keys(section, INITIAL.get(name, {})), ""]

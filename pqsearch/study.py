@@ -343,7 +343,7 @@ def _failed(task: Task, seat: str, reason: str) -> Event:
 
 
 def _check_fingerprint(path: Path, events: Sequence[Event], wanted: Mapping[str, Any]) -> None:
-    before = next((event["fingerprint"] for event in events if event["type"] == "opened"), {})
+    before: Mapping[str, Any] = next((event["fingerprint"] for event in events if event["type"] == "opened"), {})
     different = sorted(key for key in before.keys() | wanted.keys() if before.get(key) != wanted.get(key))
     if different:
         raise UserError(

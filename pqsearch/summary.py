@@ -51,8 +51,10 @@ def make_summary(
     }
     plans: dict[str, Any] = {}
     correct = {"baseline": np.load(run.path / "baseline-correct.npy")}
+    recorded = record["plans"] if record else {}
     for role, result in _roles(record).items():
-        job = Job(role, Plan.from_json(record["plans"][result["role"]]) if record["plans"][result["role"]] else None)
+        plan = recorded[result["role"]]
+        job = Job(role, Plan.from_json(plan) if plan else None)
         folder = job.folder(run)
         if job.plan is None:
             measured = baseline["measured"]
@@ -118,7 +120,11 @@ def _noise(candidates: list[dict[str, Any]]) -> dict[str, Any] | None:
         return None
     freedom = sum(len(values) - 1 for values in repeats)
     squares = sum(float(np.sum((np.asarray(values) - np.mean(values)) ** 2)) for values in repeats)
-    return {"standard_deviation": (squares / freedom) ** 0.5, "plans": len(repeats), "measurements": freedom + len(repeats)}
+    return {
+        "standard_deviation": (squares / freedom) ** 0.5,
+        "plans": len(repeats),
+        "measurements": freedom + len(repeats),
+    }
 
 
 def _accuracies(result: Mapping[str, Any]) -> dict[str, Any]:

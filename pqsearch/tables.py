@@ -36,7 +36,10 @@ def _numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
 
 def layers_table(info: ModelInfo) -> str:
     """Every layer with its share of the MACs and the group of its outputs, or why that is never pruned."""
-    macs = [layer.out_size * layer.kernel_size * layer.out_channels * layer.in_channels // layer.groups for layer in info.layers]
+    macs = [
+        layer.out_size * layer.kernel_size * layer.out_channels * layer.in_channels // layer.groups
+        for layer in info.layers
+    ]
     rows = []
     for layer, mine in zip(info.layers, macs, strict=True):
         group = info.groups[layer.output] if layer.output >= 0 else None
@@ -52,7 +55,11 @@ def budgets_table(reach: Mapping[str, tuple[float, float]], limits: Mapping[str,
         (f"budgets.{name}", f"{limits[name]:g}", f"{low:.4g}", f"{high:.4g}", rooms.constants("budgets", name)["UNIT"])
         for name, (low, high) in reach.items()
     ]
-    return text_table(("budget", "limit", "smallest", "largest", "unit"), rows) if rows else "budgets  none: the best plan is the dearest"
+    return (
+        text_table(("budget", "limit", "smallest", "largest", "unit"), rows)
+        if rows
+        else "budgets  none: the best plan is the dearest"
+    )
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
@@ -66,7 +73,15 @@ def summary_table(summary: Mapping[str, Any]) -> str:
                 (role, accuracy, f"{found['macs'] / 1e6:.2f}", f"{found['params'] / 1e3:.1f}",
                  f"{found['mean_weight_bits']:.2f}", f"{found['mean_act_bits']:.2f}", f"{found['size_bytes'] / 1024:.1f}")
             )  # fmt: skip
-    heads = (f"n={summary['baseline']['test_images']}", "test accuracy %", "MMACs", "k params", "W bits", "A bits", "KiB")
+    heads = (
+        f"n={summary['baseline']['test_images']}",
+        "test accuracy %",
+        "MMACs",
+        "k params",
+        "W bits",
+        "A bits",
+        "KiB",
+    )
     return f"{text_table(heads, rows)}\n{summary['verdict']}"
 
 
@@ -81,7 +96,11 @@ def candidates_table(candidates: Sequence[Mapping[str, Any]]) -> str:
     for row in candidates:
         accuracy = f"{row['accuracy']:.4f}" if row["accuracy"] is not None else ""
         note = row["failure"] or (f"same plan as {row['same_as']}" if row["same_as"] is not None else row["role"] or "")
-        costs = " ".join(f"{name}={value:.4g}" for name, value in row["costs"].items() if name in ("flops", "weight_bits", "act_bits"))
+        costs = " ".join(
+            f"{name}={value:.4g}"
+            for name, value in row["costs"].items()
+            if name in ("flops", "weight_bits", "act_bits")
+        )
         rows.append((str(row["id"]), row["state"], accuracy, f"{row['seconds']:.1f}", costs, note))
     return text_table(("id", "state", "accuracy", "seconds", "costs", "note"), rows)
 

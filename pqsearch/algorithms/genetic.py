@@ -27,11 +27,15 @@ class Algorithm:
         problem: Problem,
         seed: int,
         *,
-        population: Annotated[int, Doc("Parents that are kept, and random candidates before breeding."), Range(2, 10000)] = 24,
+        population: Annotated[
+            int, Doc("Parents that are kept, and random candidates before breeding."), Range(2, 10000)
+        ] = 24,
         tournament: Annotated[int, Doc("Parents compared in a selection; more is greedier."), Range(1, 100)] = 3,
         crossover: Annotated[float, Doc("Chance that a child has two parents."), Range(0, 1)] = 0.9,
         mutation: Annotated[float, Doc("Expected number of knobs that a child changes."), Range(0, 1000)] = 3.0,
-        spread: Annotated[float, Doc("Levels by which initial candidates scatter around uniform plans."), Range(0, 100)] = 1.0,
+        spread: Annotated[
+            float, Doc("Levels by which initial candidates scatter around uniform plans."), Range(0, 100)
+        ] = 1.0,
     ) -> None:
         self._problem = problem
         self._seed = seed

@@ -37,7 +37,7 @@ class Algorithm:
     ) -> None:
         self._problem = problem
         self._seed = seed
-        self._options = {"n_startup_trials": startup, "n_ei_candidates": candidates, "multivariate": multivariate}
+        self._startup, self._candidates, self._multivariate = startup, candidates, multivariate
         self._space: dict[str, BaseDistribution] = {
             str(knob): IntDistribution(0, levels - 1) for knob, levels in enumerate(problem.levels) if levels > 1
         }
@@ -58,7 +58,12 @@ class Algorithm:
         with warnings.catch_warnings():
             # `multivariate` is marked experimental and says so at every construction.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(seed=_seed(self._seed, id), **self._options)
+            sampler = optuna.samplers.TPESampler(
+                seed=_seed(self._seed, id),
+                n_startup_trials=self._startup,
+                n_ei_candidates=self._candidates,
+                multivariate=self._multivariate,
+            )
         study = optuna.create_study(sampler=sampler)
         study.add_trials([self._trial(genes, outcome) for _, genes, outcome in self._archive.told()])
         trial = study.ask(self._space)

@@ -32,7 +32,9 @@ class Lock:
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be opened ({error.strerror}); check the folder's permissions") from None
+            raise UserError(
+                f"{self.path}: cannot be opened ({error.strerror}); check the folder's permissions"
+            ) from None
         deadline = time.monotonic() + self._wait
         while True:
             try:

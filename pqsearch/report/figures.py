@@ -55,7 +55,11 @@ def convergence(candidates: Sequence[Mapping[str, Any]]) -> go.Figure:
         best = max(best, row["accuracy"])
         line.append(best)
     figure.add_scatter(
-        x=[row["id"] for row in rows], y=line, mode="lines", name="best so far", line={"color": BLUE, "width": 2, "shape": "hv"}
+        x=[row["id"] for row in rows],
+        y=line,
+        mode="lines",
+        name="best so far",
+        line={"color": BLUE, "width": 2, "shape": "hv"},
     )
     again = [row for row in rows if len(row["repeats"]) > 1]
     if again:

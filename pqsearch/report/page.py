@@ -119,11 +119,18 @@ def _results(summary: Mapping[str, Any]) -> str:
 
 
 def _differences(summary: Mapping[str, Any]) -> str:
-    wanted = [(name, found) for name, found in summary.get("differences", {}).items() if name.startswith(("searched", "uniform"))]
+    wanted = [
+        (name, found)
+        for name, found in summary.get("differences", {}).items()
+        if name.startswith(("searched", "uniform"))
+    ]
     if not wanted:
         return ""
     rows = [
-        ((_spoken(name), f"{100 * found['value']:+.2f} ± {100 * found['standard_error']:.2f}", str(found["images"])), "")
+        (
+            (_spoken(name), f"{100 * found['value']:+.2f} ± {100 * found['standard_error']:.2f}", str(found["images"])),
+            "",
+        )
         for name, found in wanted
     ]
     table = _table(("difference in test accuracy", "points (paired standard error)", "images"), rows)
@@ -152,7 +159,9 @@ def _correlations(candidates: Sequence[Mapping[str, Any]]) -> str:
     sentences = []
     for row in found:
         value = f"{row['tau']:.2f}" if row["tau"] is not None else f"not measured (needs {FEWEST} plans that differ)"
-        sentences.append(f"Rung {row['rung'] + 1} with rung {row['next'] + 1}: Kendall τ {value}, {row['plans']} plans.")
+        sentences.append(
+            f"Rung {row['rung'] + 1} with rung {row['next'] + 1}: Kendall τ {value}, {row['plans']} plans."
+        )
     words = " ".join(sentences) + " Proxy with full fine-tune: not measured."
     return _figure("What a cheap rung says of the next", figures.rungs(candidates, 0), words)
 
@@ -185,7 +194,9 @@ def _provenance(summary: Mapping[str, Any]) -> str:
 
 
 def _figure(title: str, figure: go.Figure, words: str) -> str:
-    chart = figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
+    chart = figure.to_html(
+        full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True}
+    )
     note = f"<p class=soft>{html.escape(words)}</p>" if words else ""
     return f"<h2>{html.escape(title)}</h2>{chart}{note}"
 

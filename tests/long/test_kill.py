@@ -101,4 +101,3 @@ def test_nothing_acknowledged_is_evaluated_again_after_ten_kills(tmp_path: Path)
     assert (run / "report.html").is_file()
     # The moments are random; they must not all have hit the same stage.
     assert len(set(stages)) >= 2, stages
-

@@ -106,7 +106,9 @@ SPEC_MISTAKES = {
     "flops above one": Mistake({"budgets": {"flops": 1.5}}, ("budgets.flops: must be in (0, 1], got 1.5",)),
     "flops of nothing": Mistake({"budgets": {"flops": 0.0}}, ("budgets.flops: must be in (0, 1], got 0.0",)),
     "budget of text": Mistake({"budgets": {"flops": "half"}}, ("budgets.flops: must be a number, got 'half'",)),
-    "unknown budget": Mistake({"budgets": {"flop": 0.5}}, ("budgets.flop: unknown name 'flop', did you mean 'flops'?",)),
+    "unknown budget": Mistake(
+        {"budgets": {"flop": 0.5}}, ("budgets.flop: unknown name 'flop', did you mean 'flops'?",)
+    ),
     "bits below the smallest": Mistake(
         {"budgets": {"weight_bits": 1.0}}, ("budgets.weight_bits: must be in [2, 32], got 1.0",)
     ),
@@ -142,7 +144,12 @@ SPEC_MISTAKES = {
     "a section that is a number": Mistake({"workers": 3}, ("workers: must be a table (a [section]), got 3",)),
     "several at once": Mistake(
         {"study__seed": -1, "data__name": "x", "budgets": {"flops": 3.0}, "workers__count": "two"},
-        ("study.seed: must be", "data.name: unknown", "budgets.flops: must be", "workers.count: must be a whole number"),
+        (
+            "study.seed: must be",
+            "data.name: unknown",
+            "budgets.flops: must be",
+            "workers.count: must be a whole number",
+        ),
     ),
 }
 INPUT_MISTAKES = {
@@ -156,9 +163,7 @@ INPUT_MISTAKES = {
     ),
     "empty class folder": Mistake({}, ("has no images", "dog"), lambda folder: _images(folder, empty=True)),
     "unreadable image": Mistake({}, ("train/cat/3.png",), lambda folder: _images(folder, broken=True)),
-    "images of two sizes": Mistake(
-        {}, ("images must have one size",), lambda folder: _images(folder, sizes=(8, 9))
-    ),
+    "images of two sizes": Mistake({}, ("images must have one size",), lambda folder: _images(folder, sizes=(8, 9))),
     "archive cut short": Mistake({}, ("nor a readable tar archive",), _archive_cut_short),
     "too few images": Mistake({"data__score_images": 5000}, ("data.score_images: 5000 images to score",)),
     "weights that are not there": Mistake(
@@ -190,9 +195,7 @@ INPUT_MISTAKES = {
     ),
     "module that is not there": Mistake({"model": {"name": "nowhere:make"}}, ("there is no module 'nowhere'",)),
     "function that is not there": Mistake({}, ("has no function 'make'",), _module("x = 1")),
-    "function that gives no module": Mistake(
-        {}, ("must give a torch.nn.Module",), _module("def make(): return 3")
-    ),
+    "function that gives no module": Mistake({}, ("must give a torch.nn.Module",), _module("def make(): return 3")),
     "model that cannot be built": Mistake(
         {}, ("ValueError: no luck",), _module("def make(): raise ValueError('no luck')")
     ),

@@ -1,0 +1,69 @@
+"""Does searching pay? The quickstart's spec with several seeds, each a whole run, searched beside uniform.
+
+    python benchmarks/digits.py [--seeds 3] [--runs FOLDER] [--json FILE]
+
+Runs are kept in FOLDER (a temporary one unless given) and continue when the command is repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pqsearch
+from benchmarks._report import Row, report
+from pqsearch.spec import load_spec
+
+SPEC = Path(__file__).resolve().parent.parent / "examples" / "digits.toml"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.runs or Path(temporary)
+        found = [
+            pqsearch.run(load_spec(SPEC, [f"study.seed={seed}", f'study.run_dir="{folder}/seed-{seed}"']))
+            for seed in range(options.seeds)
+        ]
+    return report(rows(found), options.json)
+
+
+def rows(summaries: list[dict[str, Any]]) -> list[Row]:
+    """Mean and spread over seeds of each network's test accuracy and of the differences that matter."""
+    seeds = f"n={len(summaries)} seeds"
+    found = []
+    for role in ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled"):
+        values = [100 * summary[role]["test_accuracy"] for summary in summaries]
+        found.append(
+            Row(f"{role}: test accuracy, mean of {seeds}, sd {_spread(values):.2f}", statistics.fmean(values), "%")
+        )
+    for other in ("uniform", "uniform_filled"):
+        values = [100 * summary["differences"][f"searched - {other}"]["value"] for summary in summaries]
+        mean = statistics.fmean(values)
+        found.append(
+            Row(f"searched - {other}: mean of {seeds}, sd {_spread(values):.2f}", mean, "points", bar=0, met=mean > 0)
+        )
+    drops = [summary["differences"]["uniform - baseline"] for summary in summaries]
+    errors = statistics.fmean(-drop["value"] / drop["standard_error"] for drop in drops)
+    found.append(
+        Row(f"baseline - uniform: paired standard errors, mean of {seeds}", errors, "errors", bar=3, met=errors >= 3)
+    )
+    searches = [summary["evaluations"] for summary in summaries]
+    found.append(Row("plans evaluated, the fewest of a seed", min(searches), "plans", bar=60, met=min(searches) >= 60))
+    return found
+
+
+def _spread(values: list[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
