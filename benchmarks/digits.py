@@ -7,25 +7,24 @@ Runs are kept in FOLDER (a temporary one unless given) and continue when the com
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from _report import Row, at_least, json_argument, report
+
 import pqsearch
-from benchmarks._report import Row, report
 from pqsearch.spec import load_spec
 
 SPEC = Path(__file__).resolve().parent.parent / "examples" / "digits.toml"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = json_argument(__doc__ or "")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.runs or Path(temporary)
@@ -47,17 +46,13 @@ def rows(summaries: list[dict[str, Any]]) -> list[Row]:
         )
     for other in ("uniform", "uniform_filled"):
         values = [100 * summary["differences"][f"searched - {other}"]["value"] for summary in summaries]
-        mean = statistics.fmean(values)
-        found.append(
-            Row(f"searched - {other}: mean of {seeds}, sd {_spread(values):.2f}", mean, "points", bar=0, met=mean > 0)
-        )
+        name = f"searched - {other}: mean of {seeds}, sd {_spread(values):.2f}"
+        found.append(at_least(name, statistics.fmean(values), "points", 0.01))
     drops = [summary["differences"]["uniform - baseline"] for summary in summaries]
     errors = statistics.fmean(-drop["value"] / drop["standard_error"] for drop in drops)
-    found.append(
-        Row(f"baseline - uniform: paired standard errors, mean of {seeds}", errors, "errors", bar=3, met=errors >= 3)
-    )
+    found.append(at_least(f"baseline - uniform in paired standard errors: mean of {seeds}", errors, "errors", 3))
     searches = [summary["evaluations"] for summary in summaries]
-    found.append(Row("plans evaluated, the fewest of a seed", min(searches), "plans", bar=60, met=min(searches) >= 60))
+    found.append(at_least("plans evaluated, the fewest of a seed", min(searches), "plans", 60))
     return found
 
 

@@ -8,7 +8,6 @@ the uniform plan of each example spec `--candidates` times: the first pays for l
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import sys
@@ -21,8 +20,8 @@ from pqsearch import environment
 environment.set_defaults()
 
 import torch  # noqa: E402  the environment must be set first
+from _report import Row, at_most, json_argument, report  # noqa: E402
 
-from benchmarks._report import Row, report  # noqa: E402
 from pqsearch.open_study import seeds  # noqa: E402
 from pqsearch.plan import Item  # noqa: E402
 from pqsearch.prepare import load_data, prepare  # noqa: E402
@@ -65,27 +64,16 @@ def measure(name: str, spec: Spec, candidates: int) -> list[Row]:
         rows.append(Row(f"{name}: {phase}", statistics.median(row[phase] for row in phases[1:]), "s"))
     unaccounted = statistics.median(wall - sum(row.values()) for wall, row in zip(walls[1:], phases[1:], strict=True))
     rows.append(Row(f"{name}: candidate after the first", statistics.median(walls[1:]), "s"))
-    rows.append(
-        Row(
-            f"{name}: of that not in a phase (loading would be here)",
-            unaccounted,
-            "s",
-            bar=0.05,
-            met=unaccounted <= 0.05,
-        )
-    )
-    rows.append(
-        Row(f"{name}: worker's largest resident size", resident, "bytes", bar=MOST_BYTES, met=resident <= MOST_BYTES)
-    )
+    rows.append(at_most(f"{name}: of that in no phase (loading would be here)", unaccounted, "s", 0.05))
+    rows.append(at_most(f"{name}: worker's largest resident size", resident, "bytes", MOST_BYTES))
     return rows
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = json_argument(__doc__ or "")
     parser.add_argument("--data-root", help="archive or folder of CIFAR-10 images")
     parser.add_argument("--weights", help="state dict of ResNet-20")
     parser.add_argument("--candidates", type=int, default=4)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = measure("digits", load_spec(EXAMPLES / "digits.toml"), options.candidates)
     if options.data_root and options.weights:
