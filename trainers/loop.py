@@ -18,6 +18,11 @@ from trainers.quantized import step_parameters
 from trainers.seeds import derive, seeded
 
 
+#: Step sizes are small numbers beside weights: at the full learning rate a short fine-tune drives some of them to zero,
+#: and with them their channels, for good.
+STEP_SHARE = 0.1
+
+
 class Diverged(Exception):
     """The loss became infinite or not a number."""
 
@@ -68,7 +73,7 @@ class Trainer:
         total, count = torch.zeros((), device=self.device), 0
         for images, labels in batches:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.lr * schedule(self.step, self.recipe)
+                group["lr"] = self.recipe.lr * group["share"] * schedule(self.step, self.recipe)
             with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.amp):
                 loss = self._loss(self.model(images), images, labels)
             self.optimizer.zero_grad(set_to_none=True)
@@ -129,12 +134,17 @@ def distillation_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> T
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; batch norm, biases and quantiser steps do not."""
-    steps = {id(parameter) for parameter in step_parameters(model)}
+    """Weights decay; batch norm, biases and quantiser steps do not. `share` is a group's part of the learning rate."""
+    ids = {id(parameter) for parameter in step_parameters(model)}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    free = [parameter for parameter in trained if parameter.ndim < 2 or id(parameter) in steps]
-    decayed = [parameter for parameter in trained if parameter.ndim >= 2 and id(parameter) not in steps]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    steps = [parameter for parameter in trained if id(parameter) in ids]
+    free = [parameter for parameter in trained if parameter.ndim < 2 and id(parameter) not in ids]
+    decayed = [parameter for parameter in trained if parameter.ndim >= 2 and id(parameter) not in ids]
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay, "share": 1.0},
+        {"params": free, "weight_decay": 0.0, "share": 1.0},
+        {"params": steps, "weight_decay": 0.0, "share": STEP_SHARE},
+    ]
     return [group for group in groups if group["params"]]
 
 
