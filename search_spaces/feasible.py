@@ -36,14 +36,15 @@ def reach(space: Space) -> dict[str, tuple[float, float]]:
         def gain(genes: IntArray, index: int = index) -> FloatArray:
             return -space.costs(genes)[:, index]
 
-        ends = np.array([_descend(space, value, start) for value in (cost, gain) for start in _starts(space)])
-        found[name] = (float(cost(ends).min()), float(cost(ends).max()))
+        least = [_descend(space, cost, start) for start in _corners(space)]
+        most = [_descend(space, gain, start) for start in _corners(space, dear=True)]
+        found[name] = (float(cost(np.array(least)).min()), float(cost(np.array(most)).max()))
     return found
 
 
 def find_feasible(space: Space) -> IntArray:
     """Genes of one plan under every budget; a `UserError` names what each budget can reach if there is none."""
-    starts = _starts(space)
+    starts = _corners(space)
     if not space.budgets:
         return starts[0]
     possible = np.flatnonzero(holds(space.costs(np.array(starts)), space.limits))
@@ -78,18 +79,18 @@ def find_feasible(space: Space) -> IntArray:
     )
 
 
-def _starts(space: Space) -> list[IntArray]:
-    """Corners: every kind of knob all at its cheapest or all at its dearest; the cheapest of all first."""
+def _corners(space: Space, dear: bool = False) -> list[IntArray]:
+    """Bits all at their cheapest (`dear`: dearest), and channels likewise or the other way round.
+
+    More bits never cost less (but for the step that a float tensor saves), while channels pull both ways on mean bits.
+    """
     top = np.array(space.levels) - 1
-    kinds = list(dict.fromkeys(space.kinds))
-    return [
-        np.array([top[knob] * (mask >> kinds.index(kind) & 1) for knob, kind in enumerate(space.kinds)])
-        for mask in range(2 ** len(kinds))
-    ]
+    ends = (top, np.zeros_like(top)) if dear else (np.zeros_like(top), top)
+    return [ends[0], np.where(np.array(space.kinds) == "prune_rate", ends[1], ends[0])]
 
 
 def _drawn_starts(space: Space) -> IntArray:
-    """Random prune rates with everything else at its cheapest: bits never help a budget, channels sometimes do."""
+    """Random prune rates, all else at its cheapest."""
     draw = np.random.default_rng(0)
     genes = draw.integers(0, space.levels, (DRAWN_STARTS, len(space.levels)))
     return np.where(np.array(space.kinds) == "prune_rate", genes, 0)
@@ -98,24 +99,35 @@ def _drawn_starts(space: Space) -> IntArray:
 def _descend(
     space: Space, value: Callable[[IntArray], FloatArray], start: IntArray, enough: float = -np.inf
 ) -> IntArray:
-    """Steepest descent by setting one knob to any of its levels, until none lowers `value` or it is `enough`."""
-    genes = start.copy()
+    """Descent by setting knobs to any of their levels, until no single change lowers `value` or it is `enough`.
+
+    Each round tries every single change, then the best one, two, four, ... of them together, and keeps what is lowest.
+    """
+    genes, best = start.copy(), float(value(start[None])[0])
     moves = [(knob, level) for knob, levels in enumerate(space.levels) if levels > 1 for level in range(levels)]
-    best = float(value(genes[None])[0])
-    # Each move lowers the value; knobs rarely need to change more than once.
+    knobs, levels = np.array(moves, dtype=np.int64).reshape(-1, 2).T
+    # Every round lowers the value; knobs rarely need to change more than once.
     for _ in range(2 * len(space.levels)):
-        if best <= enough or not moves:
+        if best <= enough or not len(knobs):
             break
-        neighbours = np.repeat(genes[None], len(moves), axis=0)
-        neighbours[np.arange(len(moves)), [knob for knob, _ in moves]] = [level for _, level in moves]
+        neighbours = np.repeat(genes[None], len(knobs), axis=0)
+        neighbours[np.arange(len(knobs)), knobs] = levels
         values = value(neighbours)
-        choice = int(np.argmin(values))
-        if values[choice] >= best - TOLERANCE * abs(best):
+        order = np.argsort(values, kind="stable")
+        order = order[values[order] < best - TOLERANCE * abs(best)]
+        if not len(order):
             break
-        genes, best = neighbours[choice], float(values[choice])
+        _, first = np.unique(knobs[order], return_index=True)
+        chosen = order[np.sort(first)]  # the best level of every knob that helps, best knob first
+        sizes = sorted({*(2**power for power in range(len(chosen).bit_length())), len(chosen)})
+        together = np.repeat(genes[None], len(sizes), axis=0)
+        for row, size in enumerate(sizes):
+            together[row, knobs[chosen[:size]]] = levels[chosen[:size]]
+        values = value(together)
+        genes, best = together[int(np.argmin(values))], float(values.min())
     return genes
 
 
 def _shown(value: float) -> str:
-    """Rounded up in the third digit after the point, so that the number shown can be asked for."""
-    return f"{np.ceil(value * 1000) / 1000:g}" if value < 1000 else f"{np.ceil(value):.0f}"
+    """Rounded up in the fourth digit after the point, so that the number shown can be asked for."""
+    return f"{np.ceil(value * 10000) / 10000:g}" if value < 1000 else f"{np.ceil(value):.0f}"

@@ -32,19 +32,25 @@ def build_model(
         return _torchvision(name.removeprefix("torchvision:"), options, classes)
     if ":" in name:
         return _users(name, options, classes, input_shape[0], folder)
-    build = rooms.load("models", name)
-    return _call(build, (classes, input_shape[0]), options)
+    problem = rooms.unknown("models", name)
+    if problem:
+        raise UserError(f"model.name: {problem}, torchvision:<name> or module:function")
+    return _call(rooms.load("models", name), (classes, input_shape[0]), {}, options)
 
 
 def _torchvision(name: str, options: Mapping[str, Any], classes: int) -> nn.Module:
     from torchvision import models
 
-    if name not in models.list_models(module=models):
-        close = difflib.get_close_matches(name, models.list_models(module=models), n=3)
-        hint = f", did you mean {' or '.join(close)}?" if close else ""
-        raise UserError(f"model.name: torchvision has no classification network {name!r}{hint}")
+    known = models.list_models(module=models)
+    if name not in known:
+        raise UserError(f"model.name: torchvision has no classification network {name!r}{_nearest(name, known)}")
     function = models.get_model_builder(name)
-    return _call(function, (), {"weights": None, "num_classes": classes, **_quiet(function), **options})
+    return _call(function, (), {"weights": None, "num_classes": classes, **_quiet(function)}, options)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=3)
+    return f", did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def _quiet(function: Any) -> dict[str, Any]:
@@ -68,25 +74,28 @@ def _users(name: str, options: Mapping[str, Any], classes: int, in_channels: int
             "put the file beside the spec or set model.folder"
         ) from None
     except Exception as error:
-        raise UserError(f"model.name: importing {module_name} failed: {type(error).__name__}: {error}") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"model.name: importing {module_name} failed: {type(error).__name__}: {reason}") from None
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise UserError(f"model.name: {module_name} has no function {function_name!r}, got {name!r}")
+        known = [key for key, value in vars(module).items() if callable(value)]
+        raise UserError(f"model.name: {module_name} has no function {function_name!r}{_nearest(function_name, known)}")
     try:
         parameters = set(inspect.signature(function).parameters)
     except ValueError:
         parameters = set()
     offered = {"classes": classes, "num_classes": classes, "in_channels": in_channels}
     taken = {key: value for key, value in offered.items() if key in parameters and key not in options}
-    return _call(function, (), {**taken, **options})
+    return _call(function, (), taken, options)
 
 
-def _call(function: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> nn.Module:
+def _call(function: Any, arguments: tuple[Any, ...], given: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:
     try:
-        model = function(*arguments, **options)
+        model = function(*arguments, **{**given, **options})
     except Exception as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"model.options: the model cannot be built with {dict(options)}: {type(error).__name__}: {error}"
+            f"model.options: the model cannot be built with {dict(options)}: {type(error).__name__}: {reason}"
         ) from None
     if not isinstance(model, nn.Module):
         raise UserError(f"model.name: must give a torch.nn.Module, got {type(model).__name__}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from pqsearch.plan import LayerPlan, Plan
 from pqsearch.spec import Spec, parse_spec
 from trainers import files
 from trainers.baseline import initial_model
-from trainers.data import split
+from trainers.data import Splits, split
 from trainers.datasets import digits
+from trainers.datasets._types import Dataset
 from trainers.proxy import Context, make_context
 
 CPU = torch.device("cpu")
@@ -42,8 +45,15 @@ def small_spec(**sections: Any) -> Spec:
     return parse_spec({**base, "rungs": list(sections.get("rungs", RUNGS)), **merged})
 
 
-def small_data(spec: Spec) -> Any:
-    dataset = digits.load(None, None, **spec.data.options)
+@cache
+def _digits(test_images: int) -> Dataset:
+    return digits.load(None, None, test_images=test_images)
+
+
+def small_data(spec: Spec) -> tuple[Dataset, Splits]:
+    """The digits, in arrays of one's own, and their slices."""
+    found = _digits(**spec.data.options)
+    dataset = replace(found, train_images=found.train_images.copy(), train_labels=found.train_labels.copy())
     return dataset, split(dataset, spec.data)
 
 
@@ -52,7 +62,7 @@ def small_context(folder: Path, spec: Spec | None = None, **changed: Any) -> Con
     spec = spec or small_spec()
     dataset, splits = small_data(spec)
     if changed:
-        dataset = type(dataset)(**{**dataset.__dict__, **changed})
+        dataset = replace(dataset, **changed)
         splits = split(dataset, spec.data)
     baseline = folder / "baseline.pth"
     if not baseline.is_file():

@@ -66,7 +66,7 @@ def test_gradients_of_weight_steps_are_those_of_the_paper_for_each_step(per_chan
     upstream = _values(4, 3, 3, 3, seed=1)
     quantizer(weight).backward(upstream)
     assert weight.grad is not None and quantizer.step.grad is not None
-    parts = range(4) if per_channel else [slice(None)]
+    parts = [slice(i, i + 1) for i in range(4)] if per_channel else [slice(None)]
     for number, part in enumerate(parts):
         rows = weight.detach()[part]
         by_x, by_step = _by_formula(rows, quantizer.step.detach()[number], upstream[part], -4, 3, rows.numel())

@@ -18,7 +18,8 @@ import torch.nn as nn
 from torch import Tensor
 
 def small(classes, in_channels, hidden=4):
-    return nn.Sequential(nn.Conv2d(in_channels, hidden, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(hidden, classes))
+    layers = nn.Conv2d(in_channels, hidden, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(hidden, classes)
+    return nn.Sequential(*layers)
 
 def fixed(hidden=4):
     return small(2, 3, hidden)
@@ -99,7 +100,7 @@ def test_a_function_of_the_users_gets_what_it_takes(folder: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("torchvision:resnet19", {}, "model.name: torchvision has no classification network 'resnet19', did you mean resnet1"),
+        ("torchvision:resnet19", {}, "model.name: torchvision has no classification network 'resnet19', did you"),
         ("torchvision:resnet18", {"width": 2}, "model.options: the model cannot be built with"),
         ("digit_net", {}, "model.name: unknown name 'digit_net', did you mean 'digits_net'?"),
         ("nowhere:net", {}, "model.name: there is no module 'nowhere'"),

@@ -71,7 +71,7 @@ def test_what_a_group_keeps_does_not_depend_on_the_others_or_on_their_order(name
     plan = random_plan(traced.info, 3)
     scores = channel_scores(model, traced, "l1")
     together = keep_indices(traced, plan, scores)
-    backwards = keep_indices(traced, Plan(dict(reversed(plan.groups.items()))), scores)
+    backwards = keep_indices(traced, Plan(dict(reversed(list(plan.groups.items())))), scores)
     assert together.keys() == backwards.keys()
     for group, kept in together.items():
         alone = keep_indices(traced, Plan({group: plan.groups[group]}), scores)[group]
