@@ -44,7 +44,8 @@ def finetune(
     model = compressed(context, plan or Plan())
     calibrate(context, model, max(rung.images for rung in spec.rungs))
     select = Loader(context.dataset, context.splits.select, context.device)
-    teacher = context.baseline if settings.distillation and plan is not None else None
+    # The float network too learns from itself as it was: the same training for everyone.
+    teacher = context.baseline if settings.distillation else None
     more = {"distillation": settings.distillation, "temperature": settings.temperature, "seed": spec.study.seed}
     trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher)
     checkpoint = folder / "checkpoint.pth"

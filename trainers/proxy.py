@@ -19,7 +19,7 @@ from trainers import files
 from trainers.baseline import initial_model, plain
 from trainers.build import load_weights
 from trainers.compress import calibrate_steps, compress, reestimate_norms
-from trainers.coupling import Traced
+from trainers.coupling import NORMS, Traced
 from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
 from trainers.device import evaluation_batch
@@ -69,6 +69,8 @@ def make_context(
     scores = channel_scores(model, traced, spec.pruning.importance, options, batch)
     scores = {name: values.cpu() for name, values in scores.items()}
     model.requires_grad_(False)
+    # The first optimiser of a process imports a good part of torch; a worker pays for that here, not in its first plan.
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     return Context(
         spec, dataset, splits, device, scratch, model, traced, scores, train, Loader(dataset, splits.score, device)
     )
@@ -88,12 +90,12 @@ def compressed(context: Context, plan: Plan) -> nn.Module:
     return module.to(memory_format=torch.channels_last).requires_grad_(True)
 
 
-def calibrate(context: Context, module: nn.Module, images: int) -> None:
+def calibrate(context: Context, module: nn.Module, images: int, repeat: int = 0) -> None:
     """Batch norm of the pruned float network, then step sizes, then batch norm of the quantised one.
 
-    The same training images for every plan: what differs between scores is then the plan.
+    The same training images for every plan: what differs between scores is then the plan. Another `repeat` draws others.
     """
-    sample, _ = context.train.sample(images, "calibration")
+    sample, _ = context.train.sample(images, "calibration", repeat)
     # Equal parts: the average over batches gives each the same weight.
     parts = sample.tensor_split(-(-len(sample) // evaluation_batch(context.dataset.input_shape)))
     reestimate_norms(module, parts)
@@ -117,7 +119,7 @@ def evaluate(context: Context, item: Item) -> Result:
         if rung.kind == "calibrate" or item.rung == 0:
             with _timed(seconds, "calibrate"):
                 # Without a calibrating rung the first one calibrates all the same: steps must start somewhere.
-                calibrate(context, module, rung.images)
+                calibrate(context, module, rung.images, item.repeat)
         if rung.kind != "calibrate":
             with _timed(seconds, "train"):
                 _train(context, module, item, rung)
@@ -161,9 +163,11 @@ def _module(context: Context, item: Item, held: tuple[str, nn.Module] | None, se
 
 def _train(context: Context, module: nn.Module, item: Item, rung: RungSpec) -> None:
     if rung.kind == "few_shot":
-        trained = {id(parameter) for parameter in step_parameters(module)}
+        norms = [part for part in module.modules() if isinstance(part, NORMS)]
+        trained = {id(parameter) for part in norms for parameter in part.parameters()}
+        trained |= {id(parameter) for parameter in step_parameters(module)}
         for parameter in module.parameters():
-            parameter.requires_grad_(parameter.ndim < 2 or id(parameter) in trained)
+            parameter.requires_grad_(id(parameter) in trained)
     seed = ("proxy", item.plan.hash, item.rung, item.repeat)
     recipe = Recipe(
         steps=rung.steps,

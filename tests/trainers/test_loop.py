@@ -15,7 +15,7 @@ from trainers import files
 from trainers.baseline import initial_model
 from trainers.compress import compress
 from trainers.data import Loader
-from trainers.loop import Diverged, Recipe, Trainer, distillation_loss, evaluate, parameter_groups, schedule
+from trainers.loop import STEP_SHARE, Diverged, Recipe, Trainer, distillation_loss, evaluate, parameter_groups, schedule
 from trainers.quantized import step_parameters
 
 
@@ -60,13 +60,15 @@ def test_weights_decay_but_batch_norm_biases_and_steps_do_not() -> None:
     names = [name for name, module in float_net.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     plan = Plan(layers={name: LayerPlan(4, 4) for name in names})
     model = compress(float_net, plan, input_shape=dataset.input_shape)
-    decayed, free = parameter_groups(model, 0.1)
+    decayed, free, steps = parameter_groups(model, 0.1)
     by_id = {id(parameter): name for name, parameter in model.named_parameters()}
     assert {by_id[id(parameter)] for parameter in decayed["params"]} == {f"{name}.weight" for name in names}
     assert decayed["weight_decay"] == 0.1
     assert free["weight_decay"] == 0
-    assert {id(step) for step in step_parameters(model)} <= {id(parameter) for parameter in free["params"]}
-    assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
+    assert {id(step) for step in step_parameters(model)} == {id(parameter) for parameter in steps["params"]}
+    assert steps["weight_decay"] == 0
+    assert steps["share"] == STEP_SHARE < free["share"] == decayed["share"] == 1
+    assert sum(len(group["params"]) for group in (decayed, free, steps)) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

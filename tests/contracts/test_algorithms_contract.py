@@ -1,0 +1,226 @@
+"""What every search algorithm promises; each new file in the room is picked up by itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pqsearch import rooms
+from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Proposal, Wait
+from tests.pqsearch.problems import Knapsack, Score, coupled, deceptive, separable
+
+NAMES = rooms.names("algorithms")
+#: Those that give a list of plans and end, whatever comes back.
+LISTS = {"uniform_plans"}
+#: Those that learn, and so must beat those that draw.
+LEARNERS = [name for name in NAMES if name not in LISTS | {"random_search"}]
+#: A log of events: ("asked", id, genes, memo) or ("told", id, genes, outcome).
+Event = tuple[str, int, Genes, Any]
+PROBLEM = Knapsack([4] * 12)
+WIDE = Knapsack([2 + knob % 5 for knob in range(400)])
+
+
+def _make(name: str, problem: Knapsack = PROBLEM, seed: int = 0) -> Algorithm:
+    return rooms.load("algorithms", name)(problem, seed)
+
+
+def _search(algorithm: Algorithm, problem: Knapsack, score: Score, evaluations: int, batch: int = 1) -> list[Event]:
+    """Ask and tell in order; returns the events."""
+    events: list[Event] = []
+    while sum(event[0] == "asked" for event in events) < evaluations:
+        first = sum(event[0] == "asked" for event in events)
+        answer = algorithm.ask(range(first, first + batch))
+        if isinstance(answer, (Wait, Finished)):
+            break
+        genes = [tuple(map(int, problem.repair(np.array([proposal.genes]))[0])) for proposal in answer]
+        for offset, proposal in enumerate(answer):
+            events.append(("asked", first + offset, genes[offset], proposal.memo))
+            algorithm.asked(first + offset, genes[offset], proposal.memo)
+        for offset in range(len(answer)):
+            outcome = Outcome((score(genes[offset]),))
+            events.append(("told", first + offset, genes[offset], outcome))
+            algorithm.tell(first + offset, genes[offset], outcome)
+    return events
+
+
+def _fold(algorithm: Algorithm, events: list[Event]) -> Algorithm:
+    for kind, id, genes, more in events:
+        if kind == "asked":
+            algorithm.asked(id, genes, json.loads(json.dumps(more)))
+        else:
+            algorithm.tell(id, genes, more)
+    return algorithm
+
+
+def _next(algorithm: Algorithm, first: int, number: int) -> list[Proposal] | Wait | Finished:
+    return algorithm.ask(range(first, first + number))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "problem",
+    [PROBLEM, Knapsack([5], share=1.0), Knapsack([1, 3, 1, 4, 1]), WIDE],
+    ids=["twelve knobs", "one knob", "frozen knobs", "400 knobs"],
+)
+def test_genes_are_legal(name: str, problem: Knapsack) -> None:
+    events = _search(_make(name, problem), problem, separable(problem), 12, batch=3)
+    assert events
+    algorithm = _fold(_make(name, problem), events)
+    answer = _next(algorithm, 100, 4)
+    proposals = [] if isinstance(answer, (Wait, Finished)) else answer
+    assert len(proposals) <= 4
+    for genes in [event[2] for event in events] + [proposal.genes for proposal in proposals]:
+        assert len(genes) == len(problem.levels)
+        assert all(0 <= level < levels for level, levels in zip(genes, problem.levels, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_problem_with_a_single_plan_does_no_harm(name: str) -> None:
+    problem = Knapsack([1], share=1.0)
+    assert {event[2] for event in _search(_make(name, problem), problem, lambda genes: 0.5, 5)} == {(0,)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_and_events_give_the_same_suggestions(name: str) -> None:
+    first, second = (_search(_make(name), PROBLEM, separable(PROBLEM), 40) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - LISTS))
+def test_another_seed_gives_other_suggestions(name: str) -> None:
+    first, second = (_search(_make(name, seed=seed), PROBLEM, separable(PROBLEM), 10) for seed in (0, 1))
+    assert first != second
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_asking_changes_nothing(name: str) -> None:
+    algorithm = _fold(_make(name), _search(_make(name), PROBLEM, separable(PROBLEM), 30))
+    assert _next(algorithm, 30, 3) == _next(algorithm, 30, 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_rebuilt_from_events_gives_the_identical_next_suggestions(name: str) -> None:
+    score = separable(PROBLEM)
+    unbroken = _search(_make(name), PROBLEM, score, 60)
+    half = unbroken[: len(unbroken) // 2]
+    rebuilt = _fold(_make(name), half)
+    asked = sum(event[0] == "asked" for event in half)
+    rest = unbroken[len(half) :]
+    for kind, id, genes, more in rest:
+        if kind == "asked":
+            answer = rebuilt.ask([id])
+            assert isinstance(answer, list)
+            assert tuple(map(int, PROBLEM.repair(np.array([answer[0].genes]))[0])) == genes
+            rebuilt.asked(id, genes, more)
+        else:
+            rebuilt.tell(id, genes, more)
+    assert asked
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_in_which_results_arrive_does_not_matter(name: str) -> None:
+    events = _search(_make(name), PROBLEM, separable(PROBLEM), 30)
+    asked = [event for event in events if event[0] == "asked"]
+    told = [event for event in events if event[0] == "told"]
+    forward = _fold(_make(name), asked + told)
+    backward = _fold(_make(name), asked + told[::-1])
+    assert _next(forward, 30, 3) == _next(backward, 30, 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_being_told_twice_or_late_is_normal(name: str) -> None:
+    events = _search(_make(name), PROBLEM, separable(PROBLEM), 30)
+    asked = [event for event in events if event[0] == "asked"]
+    told = [event for event in events if event[0] == "told"]
+    once = _fold(_make(name), asked + told)
+    twice = _fold(_make(name), asked + told + told[:10])
+    assert _next(once, 30, 2) == _next(twice, 30, 2)
+    late = _fold(_make(name), asked)
+    assert not isinstance(_next(late, 30, 2), Wait) or name in LISTS
+    assert _next(_fold(late, told), 30, 2) == _next(once, 30, 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("outcome", [Outcome((), failed=True), Outcome((0.5,))], ids=["failed", "equal"])
+def test_asking_ends_with_everything_failed_or_equal(name: str, outcome: Outcome) -> None:
+    algorithm = _make(name)
+    for first in range(0, 60, 2):
+        answer = algorithm.ask(range(first, first + 2))
+        if isinstance(answer, (Wait, Finished)):
+            break
+        for offset, proposal in enumerate(answer):
+            algorithm.asked(first + offset, proposal.genes, proposal.memo)
+            algorithm.tell(first + offset, proposal.genes, outcome)
+    assert _next(algorithm, 60, 1) is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_asking_ends_when_every_plan_was_seen(name: str) -> None:
+    problem = Knapsack([2, 2, 2], share=1.0)
+    algorithm = _make(name, problem)
+    for id in range(8):
+        genes = tuple(int(bit) for bit in f"{id:03b}")
+        algorithm.asked(id, genes, {})
+        algorithm.tell(id, genes, Outcome((0.1 * id,)))
+    answer = _next(algorithm, 8, 3)
+    assert isinstance(answer, Finished) or all(max(proposal.genes) <= 1 for proposal in answer)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_plans_that_others_proposed_are_taken_in(name: str) -> None:
+    algorithm = _make(name)
+    algorithm.asked(0, (3,) * 6 + (0,) * 6, {"role": "uniform"})
+    algorithm.tell(0, (3,) * 6 + (0,) * 6, Outcome((0.2,)))
+    assert not isinstance(_next(algorithm, 1, 1), Wait)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("kind", [separable, coupled, deceptive], ids=["separable", "coupled", "deceptive"])
+def test_learning_beats_drawing(name: str, kind: Any) -> None:
+    """Best of 100 evaluations on 24 knobs, the mean over two seeds, against random search with the same."""
+    problem = Knapsack([4] * 24)
+
+    def best(algorithm: str, seed: int) -> float:
+        events = _search(_make(algorithm, problem, seed), problem, kind(problem, seed), 100)
+        return min(event[3].values[0] for event in events if event[0] == "told")
+
+    learned = np.mean([best(name, seed) for seed in range(2)])
+    drawn = np.mean([best("random_search", seed) for seed in range(2)])
+    assert learned < drawn
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_what_is_told_is_minimised(name: str) -> None:
+    score = separable(PROBLEM)
+
+    def late_mean(sign: float) -> float:
+        events = _search(_make(name), PROBLEM, lambda genes: sign * score(genes), 120)
+        return float(np.mean([score(event[2]) for event in events if event[0] == "asked"][-30:]))
+
+    assert late_mean(1) < late_mean(-1)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_results_of_a_lower_rung_never_outrank_those_of_a_higher_one(name: str) -> None:
+    """The same plans; the first half reached rung 1 with poor values, the second stayed at rung 0 with fine ones."""
+    rng = np.random.default_rng(0)
+    plans = [tuple(map(int, row)) for row in PROBLEM.repair(rng.integers(0, 4, (80, 12)))]
+    high = (3,) * 3 + (0,) * 9
+    algorithm = _make(name)
+    for id, genes in enumerate(plans):
+        good = id < 40
+        algorithm.asked(id, genes, {})
+        distance = sum(abs(a - b) for a, b in zip(genes, high, strict=True)) / 36
+        algorithm.tell(id, genes, Outcome((0.9 + 0.05 * distance,), 1) if good else Outcome((0.05 * (1 - distance),), 0))
+    answer = algorithm.ask(range(80, 110))
+    assert isinstance(answer, list)
+    suggested = np.array([proposal.genes for proposal in answer])
+    nearer = np.abs(suggested - np.array(high)).sum(1).mean()
+    assert nearer < np.abs(np.array(plans[40:]) - np.array(high)).sum(1).mean()
+
+
+def test_genetic_and_tpe_are_among_the_learners() -> None:
+    assert {"genetic", "tpe"} <= set(LEARNERS)

@@ -1,0 +1,106 @@
+"""Small problems for algorithms and studies: a knapsack of levels under budgets, and scores that can be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from pqsearch.plan import LayerPlan, Plan
+from pqsearch.problem import FloatArray, Genes, IntArray
+
+
+@dataclass(frozen=True)
+class Knapsack:
+    """Knobs of one kind whose levels cost their number times the knob's weight; at most `share` of the dearest plan."""
+
+    levels: Sequence[int]
+    share: float = 0.5
+    weights: Sequence[float] = field(default=())
+
+    @cached_property
+    def _weights(self) -> FloatArray:
+        return np.array(self.weights or [1 + knob % 3 for knob in range(len(self.levels))], dtype=np.float64)
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        return ["weight_bits"] * len(self.levels)
+
+    @property
+    def values(self) -> Sequence[Sequence[float]]:
+        return [list(range(2, 2 + levels)) for levels in self.levels]
+
+    @property
+    def grid(self) -> dict[str, Sequence[float]]:
+        return {"weight_bits": list(range(2, 2 + max(self.levels)))}
+
+    @property
+    def budgets(self) -> Sequence[str]:
+        return ["bits"]
+
+    @property
+    def limits(self) -> FloatArray:
+        top = np.array(self.levels) - 1
+        return np.array([self.share * float(top @ self._weights)])
+
+    def costs(self, genes: IntArray) -> FloatArray:
+        return (np.asarray(genes) @ self._weights)[:, None]
+
+    def repair(self, genes: IntArray) -> IntArray:
+        """Lower from the last knob on until it fits, then raise from the first on while it fits."""
+        top, limit = np.array(self.levels) - 1, self.limits[0]
+        found = np.clip(np.asarray(genes, dtype=np.int64), 0, top)
+        for row in found:
+            for knob in reversed(range(len(row))):
+                while row @ self._weights > limit and row[knob] > 0:
+                    row[knob] -= 1
+            for knob in range(len(row)):
+                while row[knob] < top[knob] and row @ self._weights + self._weights[knob] <= limit:
+                    row[knob] += 1
+        return found
+
+    def decode(self, genes: Genes) -> Plan:
+        values = self.values
+        return Plan(layers={f"layer{knob}": LayerPlan(int(values[knob][level]), 8) for knob, level in enumerate(genes)})
+
+    def encode(self, plan: Plan) -> Genes:
+        return tuple(plan.layer(f"layer{knob}").weight_bits - 2 for knob in range(len(self.levels)))
+
+    def costs_of(self, plan: Plan) -> dict[str, float]:
+        return {"bits": float(self.costs(np.array([self.encode(plan)]))[0, 0])}
+
+
+Score = Callable[[Genes], float]
+
+
+def separable(problem: Knapsack, seed: int = 0) -> Score:
+    """Each knob has its own worth; to be minimised, 0 to 1."""
+    worth = np.random.default_rng(seed).random(len(problem.levels))
+    top = np.maximum(1, np.array(problem.levels) - 1)
+    return lambda genes: 1 - float(worth @ (np.array(genes) / top) / worth.sum())
+
+
+def coupled(problem: Knapsack, seed: int = 0) -> Score:
+    """Neighbouring knobs are worth something only together."""
+    worth = np.random.default_rng(seed).random(len(problem.levels))
+    top = np.maximum(1, np.array(problem.levels) - 1)
+
+    def score(genes: Genes) -> float:
+        shares = np.array(genes) / top
+        return 1 - float(worth @ (shares * np.roll(shares, 1)) / worth.sum())
+
+    return score
+
+
+def deceptive(problem: Knapsack, seed: int = 0) -> Score:
+    """Half-way levels look worse than none: only whole ones pay."""
+    worth = np.random.default_rng(seed).random(len(problem.levels))
+    top = np.maximum(1, np.array(problem.levels) - 1)
+
+    def score(genes: Genes) -> float:
+        shares = np.array(genes) / top
+        return 1 - float(worth @ np.where(shares == 1, 1.0, 0.4 * (1 - shares)) / worth.sum())
+
+    return score
