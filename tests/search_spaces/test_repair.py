@@ -26,14 +26,15 @@ def spaces(draw: st.DrawFn) -> Space:
     names = [layer.name for layer in info.layers]
     pinned = draw(st.lists(st.sampled_from(names), max_size=len(names) - 1, unique=True))
     pin: dict[str, dict[str, float]] = {name: {"weight_bits": 8, "act_bits": 8} for name in pinned}
-    frozen = [8] if draw(st.booleans()) else [2, 4, 8]
-    free = _space(info, pin=pin, act_bits=frozen)
+    options = {"pin": pin, "weight_bits": draw(st.sampled_from([[2, 4, 8], [2, 8, 32]]))}
+    options["act_bits"] = draw(st.sampled_from([[2, 4, 8], [8], [4, 32]]))
+    free = _space(info, **options)
     met = random_genes(free, 1, draw(st.integers(0, 999)))[0]
     if draw(st.booleans()):
         met[np.array(free.kinds) != "prune_rate"] = 0
     costs = free.costs_of(free.decode(tuple(map(int, met))))
     budgets = draw(st.lists(st.sampled_from(BUDGETS), min_size=1, max_size=4, unique=True))
-    return _space(info, pin=pin, act_bits=frozen, budgets={name: costs[name] for name in budgets})
+    return _space(info, **options, budgets={name: costs[name] for name in budgets})
 
 
 def _feasible(space: Space, genes: IntArray) -> np.ndarray:
@@ -68,17 +69,11 @@ def test_repairing_twice_changes_nothing(space: Space, seed: int) -> None:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(spaces(), st.integers(0, 999))
-def test_a_plan_is_repaired_alike_alone_in_company_and_in_a_new_space(space: Space, seed: int) -> None:
+def test_a_plan_is_repaired_alike_alone_in_company_and_again(space: Space, seed: int) -> None:
     genes = random_genes(space, 5, seed)
     together = space.repair(genes)
     alone = np.concatenate([space.repair(row[None]) for row in genes])
-    limits = dict(zip(space.budgets, space.limits, strict=True))
-    pin = {knob.name: {} for knob in space.knobs if knob.kind != "prune_rate"}
-    for knob in space.knobs:
-        if knob.kind != "prune_rate" and len(knob.values) == 1:
-            pin[knob.name][knob.kind] = knob.values[0]
-    again = _space(space.info, pin=pin, budgets=limits)
-    assert np.array_equal(together, alone) and np.array_equal(together, again.repair(genes))
+    assert np.array_equal(together, alone) and np.array_equal(together, space.repair(genes))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -150,6 +145,25 @@ def test_a_broken_flops_budget_costs_no_bits() -> None:
     found = space.repair(asked)
     bits = np.array(space.kinds) != "prune_rate"
     assert (found[:, bits] >= asked[:, bits]).all() and (found[:, ~bits] < asked[:, ~bits]).any()
+
+
+def test_two_spaces_of_the_same_spec_repair_alike() -> None:
+    genes = random_genes(_space(tangled()), 100)
+    one, other = (_space(tangled(), budgets={"flops": 0.6, "weight_bits": 4}).repair(genes) for _ in range(2))
+    assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("budgets", [{"bitops": 0.01}, {"size_bytes": 8000, "flops": 0.6}, {"params": 0.4}])
+def test_slack_goes_back_to_what_was_asked_before_anything_else(budgets: dict[str, float]) -> None:
+    space = _space(chain((16,) * 6), budgets=budgets)
+    asked = random_genes(space, 100)
+    # What of the asked is left when all that was given beyond it is taken away again.
+    left = np.minimum(space.repair(asked), asked)
+    assert (left < asked).any()
+    for knob in range(len(space.levels)):
+        more = left[left[:, knob] < asked[:, knob]]
+        more[:, knob] += 1
+        assert not np.all(space.costs(more) <= space.limits, axis=1).any()
 
 
 def test_what_a_plan_prefers_survives_repair() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pqsearch.plan import GroupInfo, LayerInfo, LayerPlan, ModelInfo, Plan, Source
+from search_spaces.rows import Shapes
 from search_spaces.space import Space
 from tests.search_spaces.infos import IMAGE, conv, infos, random_genes, tangled
 
@@ -68,17 +69,19 @@ def test_costs_count_the_statistics_of_a_norm_without_affine_parameters_only_in_
     assert space.costs_of(HALVED)["size_bytes"] - other.costs_of(HALVED)["size_bytes"] == 4 * 4 * (2 + 5)
 
 
-@pytest.mark.parametrize("groups", [3, 5, 7])
-def test_weights_of_grouped_convolutions_stay_whole_numbers(groups: int) -> None:
+@pytest.mark.parametrize(("groups", "kernel"), [(3, 25), (5, 49), (7, 9), (17, 25)])
+def test_weights_of_grouped_convolutions_are_whole_numbers_whatever_the_groups(groups: int, kernel: int) -> None:
     channels = 2 * groups
     layers = (
         conv("stem", (IMAGE,), 0, channels, 1, 1, 4, False),
-        conv("grouped", (Source(0, channels),), 1, channels, 25, groups, 4, False),
+        conv("grouped", (Source(0, channels),), 1, channels, kernel, groups, 4, False),
     )
     table = tuple(GroupInfo(name, channels, groups, (name,), True) for name in ("stem", "grouped"))
-    space = _space(ModelInfo(layers, table, (), 0, (3, 2, 2)))
-    cost = space.costs_of(Plan({}, {name: LayerPlan(8, 32) for name in ("stem", "grouped")}))["size_bytes"]
-    assert cost == (3 + 2 * 25) * channels + 4 * (2 * channels)
+    bits = np.full((2, 2), 8)
+    rows = Shapes(ModelInfo(layers, table, (), 0, (3, 2, 2)), per_channel_steps=True).rows(
+        np.array([[channels, channels], [groups, channels]]), bits, bits
+    )
+    assert rows.weights[:, 1].tolist() == [channels * 2 * kernel, channels * 1 * kernel]
 
 
 def test_a_layer_that_reads_the_same_group_twice_reads_all_of_it() -> None:
