@@ -17,7 +17,6 @@ from trainers.data import Loader
 from trainers.quantized import step_parameters
 from trainers.seeds import derive, seeded
 
-
 #: Step sizes are small numbers beside weights: at the full learning rate a short fine-tune drives some of them to zero,
 #: and with them their channels, for good.
 STEP_SHARE = 0.1

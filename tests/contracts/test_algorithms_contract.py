@@ -214,7 +214,9 @@ def test_results_of_a_lower_rung_never_outrank_those_of_a_higher_one(name: str) 
         good = id < 40
         algorithm.asked(id, genes, {})
         distance = sum(abs(a - b) for a, b in zip(genes, high, strict=True)) / 36
-        algorithm.tell(id, genes, Outcome((0.9 + 0.05 * distance,), 1) if good else Outcome((0.05 * (1 - distance),), 0))
+        algorithm.tell(
+            id, genes, Outcome((0.9 + 0.05 * distance,), 1) if good else Outcome((0.05 * (1 - distance),), 0)
+        )
     answer = algorithm.ask(range(80, 110))
     assert isinstance(answer, list)
     suggested = np.array([proposal.genes for proposal in answer])

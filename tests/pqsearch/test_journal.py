@@ -144,7 +144,15 @@ def test_a_held_lock_names_its_holder_and_a_dead_ones_is_taken_over(tmp_path: Pa
 
 
 def _row(id: int, state: str = "done") -> dict:
-    entry = {"repeat": 0, "rung": 0, "accuracy": 0.5 + id / 100, "images": 10, "loss": 1.0, "seconds": {}, "worker": "w"}
+    entry = {
+        "repeat": 0,
+        "rung": 0,
+        "accuracy": 0.5 + id / 100,
+        "images": 10,
+        "loss": 1.0,
+        "seconds": {},
+        "worker": "w",
+    }
     return {
         "id": id, "state": state, "genes": [1, 2, 0], "plan_hash": f"{id:x}", "costs": {"bits": 3.0}, "worker": "w",
         "role": None, "failure": "diverged" if state == "failed" else None, "began": 1.0, "ended": 2.0,

@@ -72,7 +72,9 @@ def _facts(path: Path) -> list[tuple[Any, ...]]:
     """What was asked and found, without times and epochs."""
     keys = ("type", "id", "genes", "repeat", "rung", "loss", "reason", "ids")
     return [
-        tuple(str(event.get(key)) for key in keys) for event in read_events(path) if event["type"] not in ("opened", "died")
+        tuple(str(event.get(key)) for key in keys)
+        for event in read_events(path)
+        if event["type"] not in ("opened", "died")
     ]
 
 
@@ -305,7 +307,7 @@ def test_a_larger_number_of_evaluations_goes_on_where_it_ended(tmp_path: Path) -
 def test_another_fingerprint_is_refused_and_says_what_differs(tmp_path: Path) -> None:
     _, journal = _open(tmp_path / "j", fingerprint={"data": "a", "rungs": 1})
     journal.close()
-    with pytest.raises(UserError, match="rungs: the search in .* was made with 1, this one has 2"):
+    with pytest.raises(UserError, match=r"rungs: the search in .* was made with 1, this one has 2"):
         _open(tmp_path / "j", fingerprint={"data": "a", "rungs": 2})
 
 

@@ -1,0 +1,33 @@
+"""The report in a real browser: `make system-deps` installs chromium; without it this fails."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.long
+
+BROWSER = (
+    "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--virtual-time-budget=10000",
+)  # fmt: skip
+
+
+def test_the_page_draws_its_figures_and_logs_no_error(finished_run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    watch = (
+        "<script>window.problems = [];"
+        "window.addEventListener('error', event => window.problems.push(event.message));"
+        "window.addEventListener('load', () => setTimeout(() => { const drawn = document.querySelectorAll('svg.main-svg').length;"
+        "document.title = `drawn ${drawn} problems ${window.problems.length}`; }, 2000));</script></head>"
+    )
+    page.write_text((finished_run / "report.html").read_text().replace("</head>", watch, 1))
+    done = subprocess.run(
+        [*BROWSER, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    title = done.stdout[done.stdout.index("<title>") + 7 : done.stdout.index("</title>")]
+    assert title.endswith("problems 0")
+    assert int(title.split()[1]) >= 4

@@ -1,0 +1,102 @@
+"""A worker process killed in mid-search: another takes its candidate, and nothing acknowledged is paid for again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pqsearch.study import read_study
+from tests.conftest import write_spec
+
+pytestmark = pytest.mark.long
+
+
+def _started(run: Path) -> list[tuple[int, int, int]]:
+    lines = [line for path in (run / "logs").glob("started-*.jsonl") for line in path.read_text().splitlines()]
+    return [(row["id"], row["rung"], row["repeat"]) for row in map(json.loads, lines)]
+
+
+def test_the_search_survives_its_workers(tmp_path: Path) -> None:
+    spec = write_spec(
+        tmp_path,
+        study__evaluations=30,
+        rungs=[{"kind": "calibrate", "images": 64}, {"kind": "fine_tune", "steps": 60, "batch_size": 32}],
+    )
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pqsearch", "search", str(spec)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for wanted in (8, 30):
+            deadline = time.monotonic() + 240
+            while len(_started(run)) < wanted and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.1)
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            workers = [
+                child
+                for child in psutil.Process(process.pid).children(recursive=True)
+                if "ResourceTrainable" in " ".join(child.cmdline())
+            ]
+            assert workers
+            os.kill(workers[0].pid, signal.SIGKILL)
+        _, errors = process.communicate(timeout=400)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, errors
+    rows = read_study(run / "journal.jsonl").candidates()
+    assert sum(row["state"] == "done" for row in rows) == 30
+    results = [(row["id"], entry["rung"], entry["repeat"]) for row in rows for entry in row["measurements"]]
+    assert len(results) == len(set(results))
+    started = _started(run)
+    assert len(started) - len(set(started)) <= 2  # what was in flight when its worker died
+
+
+def test_an_interrupted_search_says_so_and_the_same_command_continues(tmp_path: Path) -> None:
+    spec, run = write_spec(tmp_path, study__evaluations=12), tmp_path / "run"
+    command = [sys.executable, "-m", "pqsearch", "search", str(spec)]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        before = len(_started(run)) if (run / "logs").is_dir() else 0
+        deadline = time.monotonic() + 120
+        while (not (run / "logs").is_dir() or len(_started(run)) < before + 2) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 130, errors
+        assert "interrupted: nothing finished is lost" in errors
+        assert "Traceback" not in errors
+    assert subprocess.run(command, check=False).returncode == 0
+    started = _started(run)
+    paid = [
+        (row["id"], entry["rung"], entry["repeat"])
+        for row in read_study(run / "journal.jsonl").candidates()
+        for entry in row["measurements"]
+    ]
+    assert len(paid) == len(set(paid))
+    assert len(started) - len(set(started)) <= 4
+
+
+def test_a_second_process_is_refused_while_the_first_one_searches(tmp_path: Path) -> None:
+    spec, run = write_spec(tmp_path, study__evaluations=200), tmp_path / "run"
+    command = [sys.executable, "-m", "pqsearch", "search", str(spec)]
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not list((run / "logs").glob("started-*.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert second.returncode == 2
+        assert f"in use by process {first.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
+    finally:
+        first.send_signal(signal.SIGINT)
+        first.wait(timeout=120)

@@ -1,0 +1,63 @@
+"""The two halves of the house agree: analytic costs are what is measured on the module after surgery, exactly."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from thop import profile
+from torch import nn
+
+from pqsearch.plan import Plan
+from search_spaces.space import Space
+from tests.trainers.nets import NETS, make
+from trainers.compress import compress
+from trainers.layers import trace
+from trainers.measure import measure
+
+BITS = [2, 3, 4, 5, 8, 32]
+
+
+@pytest.mark.parametrize("per_channel", [True, False], ids=["per channel", "per tensor"])
+@pytest.mark.parametrize("name", NETS)
+def test_analytic_costs_equal_those_measured_after_surgery(name: str, per_channel: bool) -> None:
+    model, shape = make(name)
+    traced = trace(model, shape)
+    space = Space(
+        traced.info, prune_rate=[0.0, 0.25, 0.5, 0.7], weight_bits=BITS, act_bits=BITS, per_channel_steps=per_channel
+    )
+    float_costs = measure(model, shape)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        plan = space.decode(tuple(int(rng.integers(levels)) for levels in space.levels))
+        options = {"per_channel": per_channel}
+        found = measure(compress(model, plan, traced=traced, quantizer_options=options), shape)
+        costs = space.costs_of(plan)
+        for key in ("weight_bits", "act_bits", "size_bytes"):
+            assert costs[key] == found[key], key
+        for key, ratio in (("flops", "macs"), ("params", "params"), ("bitops", "bitops")):
+            assert costs[key] == pytest.approx(found[ratio] / float_costs[ratio], rel=1e-12), key
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_thop_counts_the_same_macs_after_surgery(name: str) -> None:
+    """A second witness, of conv and linear layers before quantisers, which it does not see into."""
+    model, shape = make(name)
+    traced = trace(model, shape)
+    space = Space(traced.info, prune_rate=[0.0, 0.25, 0.5])
+    rng = np.random.default_rng(1)
+    plan = space.decode(tuple(int(rng.integers(levels)) for levels in space.levels))
+    smaller = compress(model, Plan(plan.groups), traced=traced)
+    expected = measure(smaller, shape)["macs"]
+
+    def nothing(module: nn.Module, inputs: object, output: object) -> None:
+        """Only the two kinds of layer are counted."""
+
+    leaves = [part for part in smaller.modules() if not list(part.children())]
+    others = {type(part): nothing for part in leaves if not isinstance(part, (nn.Conv2d, nn.Linear))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        macs, _ = profile(smaller.eval(), (torch.zeros(1, *shape),), custom_ops=others, verbose=False)
+    assert macs == expected
