@@ -20,7 +20,7 @@ from pqsearch.rebuild import module_of, read_recipe, recipe
 from pqsearch.run_dir import RunDirectory, writable, write_atomically
 from pqsearch.spec import Spec, load_spec
 from pqsearch.study import read_study
-from pqsearch.summary import make_summary
+from pqsearch.summary import make_summary, warnings
 
 STAGES = ("baseline", "search", "finetune", "export", "report")
 
@@ -241,6 +241,8 @@ def opened(
     with Lock(run.lock), Progress(log=run.logs / "pqsearch.log", quiet=quiet) as console:
         pipeline = Pipeline(spec, run, console, verbose)
         pipeline.__dict__["prepared"] = prepared
+        for text in warnings(spec):
+            console.line(f"warning: {text}")
         try:
             yield pipeline
         finally:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.plan import ModelInfo
@@ -46,14 +48,17 @@ def worker_problems(spec: Spec) -> list[str]:
     """Workers that this machine cannot hold; on a cluster Ray knows better and is asked there."""
     if os.environ.get("RAY_ADDRESS"):
         return []
+    problems = []
+    if spec.workers.gpus and not torch.cuda.is_available():
+        problems.append(f"workers.gpus: torch sees no GPU on this machine, got {spec.workers.gpus:g}; set it to 0")
     cores = os.cpu_count() or 1
     wanted = spec.workers.count * spec.workers.cpus
     if wanted > cores:
-        return [
+        problems.append(
             f"workers.count: {spec.workers.count} workers of {spec.workers.cpus:g} cpus need {wanted:g} cores, "
             f"this machine has {cores}; lower workers.count or workers.cpus"
-        ]
-    return []
+        )
+    return problems
 
 
 def prepare(spec: Spec) -> Prepared:

@@ -5,8 +5,6 @@ The fields below are the one place where keys are defined: `docs/spec.md` and `p
 
 from __future__ import annotations
 
-import difflib
-import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +12,9 @@ from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
 
-from pqsearch import rooms
 from pqsearch.errors import UserError
+from pqsearch.spec_problems import rooms_problems, validation_problems
 
 
 class _Section(BaseModel):
@@ -249,8 +246,8 @@ def parse_spec(data: Mapping[str, Any]) -> Spec:
     try:
         spec = Spec.model_validate(dict(data))
     except ValidationError as error:
-        raise UserError([*_validation_problems(error), *_rooms_problems(data)]) from None
-    problems = [*_rooms_problems(data), *_value_problems(spec)]
+        raise UserError([*validation_problems(error, Spec), *rooms_problems(data, Spec)]) from None
+    problems = [*rooms_problems(data, Spec), *_value_problems(spec)]
     if problems:
         raise UserError(problems)
     return spec
@@ -258,6 +255,7 @@ def parse_spec(data: Mapping[str, Any]) -> Spec:
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     for section, key in (
+        ("study", "storage"),
         ("data", "root"),
         ("data", "validation"),
         ("data", "cache"),
@@ -295,137 +293,6 @@ def _override(data: dict[str, Any], text: str) -> str | None:
     except tomllib.TOMLDecodeError:
         target[last] = value.strip()
     return None
-
-
-def _validation_problems(error: ValidationError) -> Iterator[str]:
-    for entry in error.errors(include_url=False):
-        loc, kind, got = entry["loc"], entry["type"], entry["input"]
-        where = _where(loc)
-        if kind == "extra_forbidden":
-            known = list(_fields(loc[:-1]))
-            close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
-            yield f"{where}: unknown key{hint}, choose from {', '.join(known)}"
-        elif kind == "missing":
-            field = _field(loc)
-            meaning = f" ({field.description})" if field and field.description else ""
-            yield f"{where}: is required{meaning}, got nothing"
-        elif kind == "string_pattern_mismatch":
-            yield f"{where}: may hold letters, digits, '.', '_' and '-' and starts with a letter or digit, got {got!r}"
-        else:
-            yield f"{where}: {_requirement(kind, entry, _field(loc))}, got {got!r}"
-
-
-def _requirement(kind: str, entry: Any, field: FieldInfo | None) -> str:
-    context = entry.get("ctx", {})
-    if kind.startswith(("greater_than", "less_than")):
-        return f"must be {value_range(field)}" if field else entry["msg"]
-    if kind == "literal_error":
-        return f"must be {context['expected']}"
-    if kind == "too_short":
-        return "must not be empty"
-    if kind == "finite_number":
-        return "must be a finite number"
-    words = {
-        "int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false",
-        "list": "a list", "dict": "a table", "model": "a table (a [section])",
-    }  # fmt: skip
-    return f"must be {words.get(kind.split('_')[0], kind)}"
-
-
-def value_range(field: FieldInfo) -> str:
-    """The legal range of a numeric field: `in (0, 1]`, `at least 1`; empty without one."""
-    bounds: dict[str, float] = {}
-    for item in field.metadata:
-        bounds.update({key: getattr(item, key) for key in ("gt", "ge", "lt", "le") if hasattr(item, key)})
-    if not bounds:
-        return ""
-    low, high = bounds.get("gt", bounds.get("ge")), bounds.get("lt", bounds.get("le"))
-    if low is None:
-        return f"{'below' if 'lt' in bounds else 'at most'} {high:g}"
-    if high is None:
-        return f"{'above' if 'gt' in bounds else 'at least'} {low:g}"
-    return f"in {'(' if 'gt' in bounds else '['}{low:g}, {high:g}{')' if 'lt' in bounds else ']'}"
-
-
-def _where(loc: tuple[str | int, ...]) -> str:
-    text = ""
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
-def _model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _model(part))), None)
-
-
-def _fields(loc: tuple[str | int, ...]) -> Mapping[str, FieldInfo]:
-    model: type[BaseModel] | None = Spec
-    for part in loc:
-        if isinstance(part, str) and model is not None:
-            field = model.model_fields.get(part)
-            model = _model(field.annotation) if field else None
-    return model.model_fields if model else {}
-
-
-def _field(loc: tuple[str | int, ...]) -> FieldInfo | None:
-    names = [part for part in loc if isinstance(part, str)]
-    return _fields(tuple(names[:-1])).get(names[-1]) if names else None
-
-
-def _rooms_problems(data: Mapping[str, Any]) -> Iterator[str]:
-    """Names and options of room files; works on raw values, so that these come with the type errors."""
-    named = (
-        ("data", "name", "datasets", DataSpec), ("algorithm", "name", "algorithms", AlgorithmSpec),
-        ("quantizer", "name", "quantizers", QuantizerSpec), ("pruning", "importance", "importances", PruningSpec),
-    )  # fmt: skip
-    for section, key, room, model in named:
-        table = data.get(section, {})
-        name = table.get(key, model.model_fields[key].default) if isinstance(table, dict) else None
-        if not isinstance(name, str):
-            continue
-        problem = rooms.unknown(room, name)
-        if problem:
-            yield f"{section}.{key}: {problem}"
-            continue
-        options = {k: v for k, v in table.items() if k not in model.model_fields}
-        known = list(model.model_fields)
-        for line in rooms.option_problems(room, name, options, section):
-            option = line.partition(":")[0].removeprefix(f"{section}.")
-            close = difflib.get_close_matches(option, known, n=1) if "unknown option" in line else []
-            yield f"{section}.{option}: unknown key, did you mean {close[0]!r}?" if close else line
-    model_table = data.get("model")
-    if isinstance(model_table, dict) and isinstance(name := model_table.get("name"), str) and ":" not in name:
-        problem = rooms.unknown("models", name)
-        if problem:
-            yield f"model.name: {problem}, torchvision:<name> or your own module:function"
-        elif isinstance(options := model_table.get("options", {}), dict):
-            yield from rooms.option_problems("models", name, options, "model.options")
-    budgets = data.get("budgets")
-    if isinstance(budgets, dict):
-        for budget, limit in budgets.items():
-            yield from _budget_problems(budget, limit)
-    export = data.get("export")
-    formats = export.get("formats", []) if isinstance(export, dict) else []
-    for index, name in enumerate(formats if isinstance(formats, list) else []):
-        if isinstance(name, str) and (problem := rooms.unknown("exporters", name)):
-            yield f"export.formats[{index}]: {problem}"
-
-
-def _budget_problems(name: str, limit: Any) -> Iterator[str]:
-    problem = rooms.unknown("budgets", name)
-    if problem:
-        yield f"budgets.{name}: {problem}"
-    elif isinstance(limit, (int, float)) and not isinstance(limit, bool):
-        known = rooms.constants("budgets", name)
-        low, high = known["LOW"], known["HIGH"]
-        # Ratios and sizes of nothing at all make no sense; a bit width starts at its smallest value.
-        inside = (low < limit if low == 0 else low <= limit) and limit <= high and math.isfinite(limit)
-        if not inside:
-            text = f"above {low:g}" if math.isinf(high) else f"in {'(' if low == 0 else '['}{low:g}, {high:g}]"
-            yield f"budgets.{name}: must be {text}, got {limit!r}"
 
 
 def _value_problems(spec: Spec) -> Iterator[str]:

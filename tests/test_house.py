@@ -14,7 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pqsearch", "search_spaces", "trainers", "cluster")
 #: Lowest first. A module may import from its own floor and from those below.
 FLOORS = (
-    ("pqsearch.errors", "pqsearch.plan", "pqsearch.problem", "pqsearch.rooms", "pqsearch.spec", "pqsearch.environment"),
+    (
+        "pqsearch.errors",
+        "pqsearch.plan",
+        "pqsearch.problem",
+        "pqsearch.rooms",
+        "pqsearch.spec",
+        "pqsearch.spec_problems",
+        "pqsearch.environment",
+    ),
     (
         "pqsearch.algorithms",
         "search_spaces",

@@ -35,7 +35,7 @@ class Algorithm:
         mutation: Annotated[float, Doc("Expected number of knobs that a child changes."), Range(0, 1000)] = 3.0,
         spread: Annotated[
             float, Doc("Levels by which initial candidates scatter around uniform plans."), Range(0, 100)
-        ] = 1.0,
+        ] = 0.5,
     ) -> None:
         self._problem = problem
         self._seed = seed

@@ -154,6 +154,7 @@ SPEC_MISTAKES = {
 }
 INPUT_MISTAKES = {
     "more cores than there are": Mistake({"workers__count": 5000}, ("workers.count: 5000 workers of 1 cpus need",)),
+    "a GPU that is not there": Mistake({"workers__gpus": 0.5}, ("workers.gpus: torch sees no GPU",)),
     "no data root": Mistake({"data": {"name": "image_folder"}}, ("data.root: is required by image_folder",)),
     "data root that is not there": Mistake(
         {"data": _folder(Path("/nowhere"), Path("/nowhere"))}, ("data.root: /nowhere does not exist",)
