@@ -86,7 +86,8 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             if self.spec.exists():
                 self.compare(spec)
-            elif any(self.path.iterdir()):
+            # A hidden file is what a kill in this very place left of spec.toml.
+            elif any(not path.name.startswith(".") for path in self.path.iterdir()):
                 raise UserError(
                     f"study.run_dir: {self.path} is not empty and holds no run; give an empty or a new folder"
                 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -154,7 +157,6 @@ SPEC_MISTAKES = {
 }
 INPUT_MISTAKES = {
     "more cores than there are": Mistake({"workers__count": 5000}, ("workers.count: 5000 workers of 1 cpus need",)),
-    "a GPU that is not there": Mistake({"workers__gpus": 0.5}, ("workers.gpus: torch sees no GPU",)),
     "no data root": Mistake({"data": {"name": "image_folder"}}, ("data.root: is required by image_folder",)),
     "data root that is not there": Mistake(
         {"data": _folder(Path("/nowhere"), Path("/nowhere"))}, ("data.root: /nowhere does not exist",)
@@ -303,3 +305,12 @@ def test_a_wrong_command_is_answered_in_one_line(
     arguments, words = COMMAND_MISTAKES[name]
     answer = _answer([argument.format(commands_folder) for argument in arguments], capsys)
     assert words in answer
+
+
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pqsearch", "run", str(write_spec(tmp_path, workers__gpus=0.5))]
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}  # also where there is one
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=hidden)
+    assert done.returncode == 2
+    assert done.stderr.startswith("workers.gpus: torch sees no GPU on this machine, got 0.5")
+    assert not (tmp_path / "run").exists()
