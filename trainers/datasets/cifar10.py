@@ -9,10 +9,9 @@ import numpy as np
 
 from pqsearch.errors import UserError
 from pqsearch.rooms import Doc, Range
-from trainers.datasets._cache import cached, read_array, read_meta
-from trainers.datasets._types import Dataset, channel_statistics, chosen_statistics
-
-CHANNELS = 3
+from trainers.datasets._cache import cached
+from trainers.datasets._decoded import from_cache
+from trainers.datasets._types import Dataset, channel_statistics
 
 
 def load(
@@ -46,18 +45,7 @@ def load(
         return {"classes": list(found.classes), "statistics": statistics}
 
     folder = cached(cache, source / CIFAR10.base_folder, {"dataset": "cifar10"}, build)
-    meta = read_meta(folder)
-    means, stds = chosen_statistics(CHANNELS, mean, std, meta["statistics"])
-    return Dataset(
-        train_images=read_array(folder, "train_images"),
-        train_labels=np.asarray(read_array(folder, "train_labels")),
-        test_images=read_array(folder, "test_images"),
-        test_labels=np.asarray(read_array(folder, "test_labels")),
-        classes=tuple(meta["classes"]),
-        mean=means,
-        std=stds,
-        origin=str(source / CIFAR10.base_folder),
-    )
+    return from_cache(folder, mean, std, str(source / CIFAR10.base_folder))
 
 
 def _open(source: Path, *, train: bool, download: bool, way_out: str) -> Any:
