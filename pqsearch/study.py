@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pqsearch.errors import UserError
 from pqsearch.journal.file import Event, Journal, read_events
 from pqsearch.plan import Item, Plan, Result
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Problem, Proposal, Wait
+from pqsearch.study_events import asked, check_fingerprint, failed, reported
 from pqsearch.study_state import StudyState, Task, score_of
 
 #: Set-ups of one seat that may fail in a row before the search gives up with the reason.
@@ -70,9 +71,9 @@ class Study:
         self._seats: dict[str, str] = {}
         self._setups: dict[str, list[str]] = {}
         self.aborted: str | None = None
-        wanted = dict(fingerprint or {})
+        wanted = json.loads(json.dumps(dict(fingerprint or {})))  # as it reads back from the journal
         if events:
-            _check_fingerprint(journal.path, events, wanted)
+            check_fingerprint(journal.path, events, wanted)
         for event in events:
             self._fold(event)
         self._commit(
@@ -98,16 +99,13 @@ class Study:
         """Up to `number` items: first what this seat holds, then what a crash left behind, then new candidates."""
         if self.aborted or self._state.finished:
             return Finished()
-        mine = [self._state.tasks[key] for key, holder in self._leases.items() if holder == seat]
-        if not mine:
-            mine = self._waiting()[:number]
+        mine = [self._state.tasks[key] for key, holder in self._leases.items() if holder == seat][:number]
+        mine += self._lease(seat, number - len(mine))
         if len(mine) < number and self._may_propose():
             self._propose(number - len(mine))
-            mine += [task for task in self._waiting() if task not in mine][: number - len(mine)]
+            mine += self._lease(seat, number - len(mine))
         if mine:
-            for task in mine:
-                self._leases[task.id, task.repeat] = seat
-            return [self._item(task) for task in mine[:number]]
+            return [self._item(task) for task in mine]
         self._advance()
         return Finished() if self._state.finished else Wait()
 
@@ -116,12 +114,16 @@ class Study:
 
     def report(self, seat: str, results: Sequence[Result]) -> None:
         """Take finished rungs in. Idempotent: what was acknowledged before is ignored."""
-        events = []
+        events: list[Event] = []
+        expected: dict[tuple[int, int], int | None] = {}  # the rung that comes next, None once a task has failed
         for result in results:
-            task = self._state.tasks.get((result.id, result.repeat))
-            if task is None or task.finished or result.rung != task.rung:
+            key = result.id, result.repeat
+            task = self._state.tasks.get(key)
+            if task is None or task.finished or result.rung != expected.get(key, task.rung):
                 continue
-            events.append(self._reported(seat, result, task))
+            event = reported(seat, result, task)
+            expected[key] = result.rung + 1 if event["type"] == "reported" and not self._is_last(result.rung) else None
+            events.append(event)
         self._commit(*events)
         for event in events:
             task = self._state.tasks[event["id"], event["repeat"]]
@@ -134,7 +136,8 @@ class Study:
         """A candidate could not be evaluated, for a reason of its own."""
         task = self._state.tasks.get((id, repeat))
         if task is not None and not task.finished:
-            self._commit(_failed(task, seat, reason))
+            self._commit(failed(task, seat, reason))
+            self._setups.pop(seat, None)
         self._leases.pop((id, repeat), None)
 
     def leave(self, seat: str, incarnation: str | None, reason: str, died: bool = False) -> None:
@@ -154,7 +157,7 @@ class Study:
             del self._leases[key]
             task = self._state.tasks[key]
             if died and task.deaths + 1 >= MOST_DEATHS:
-                self._commit(_failed(task, seat, f"took down {MOST_DEATHS} workers, the last one: {reason}"))
+                self._commit(failed(task, seat, f"took down {MOST_DEATHS} workers, the last one: {reason}"))
             elif died:
                 self._commit({"type": "died", "id": task.id, "repeat": task.repeat, "worker": seat, "reason": reason})
 
@@ -227,19 +230,32 @@ class Study:
             for event in self._journal.append(events):
                 self._fold(event)
 
-    def _waiting(self) -> list[Task]:
-        if self._state.stopped == "hours":
+    def _lease(self, seat: str, number: int) -> list[Task]:
+        """Up to `number` tasks that wait, oldest first, handed to a seat."""
+        if number <= 0 or self._state.stopped == "hours":
             return []
-        return [task for task in self._state.unfinished() if (task.id, task.repeat) not in self._leases]
+        waiting = [task for task in self._state.unfinished() if (task.id, task.repeat) not in self._leases]
+        if waiting and self._out_of_time():
+            return []
+        for task in waiting[:number]:
+            self._leases[task.id, task.repeat] = seat
+        return waiting[:number]
+
+    def _out_of_time(self) -> bool:
+        """Whether the hours are over; what was begun is then finished, and nothing else begins."""
+        hours = self._settings.hours
+        if hours is None or self._state.seconds(self._clock()) < hours * 3600:
+            return False
+        if self._state.stopped != "hours":
+            self._commit({"type": "stopped", "reason": "hours"})
+        return True
 
     def _may_propose(self) -> bool:
-        state, hours = self._state, self._settings.hours
-        if state.stopped is None:
-            if hours is not None and state.seconds(self._clock()) >= hours * 3600:
-                self._commit({"type": "stopped", "reason": "hours"})
-            elif state.evaluations >= self._settings.evaluations:
-                self._commit({"type": "stopped", "reason": "evaluations"})
-        return state.stopped is None
+        if self._state.stopped is not None or self._out_of_time():
+            return False
+        if self._state.evaluations >= self._settings.evaluations:
+            self._commit({"type": "stopped", "reason": "evaluations"})
+        return self._state.stopped is None
 
     def _propose(self, number: int) -> None:
         wanted = min(number, self._settings.evaluations - self._state.evaluations)
@@ -248,13 +264,19 @@ class Study:
                 return
             first = len(self._state.by_id)
             proposals = self._seeds_left(first, wanted) or self._algorithm.ask(range(first, first + wanted))
-            if isinstance(proposals, Wait):
-                return
             if isinstance(proposals, Finished):
                 self._commit({"type": "stopped", "reason": "algorithm finished"})
                 return
+            if isinstance(proposals, Wait) or not proposals:
+                if not self._state.unfinished():
+                    # Nobody owes it a result: it would wait for ever.
+                    self._commit({"type": "stopped", "reason": "algorithm waits in vain"})
+                return
             before = self._state.evaluations
-            self._commit(*self._asked(first, proposals))
+            hashes = dict(self._state.by_hash)
+            self._commit(
+                *(self._asked(id, proposal, hashes) for id, proposal in enumerate(proposals[:wanted], start=first))
+            )
             wanted -= self._state.evaluations - before
             if self._state.duplicates_in_a_row >= MOST_DUPLICATES:
                 self._commit({"type": "stopped", "reason": "exhausted"})
@@ -262,29 +284,14 @@ class Study:
     def _seeds_left(self, first: int, number: int) -> list[Proposal]:
         return self._seeds[first : first + number]
 
-    def _asked(self, first: int, proposals: Sequence[Proposal]) -> list[Event]:
-        events: list[Event] = []
-        hashes = dict(self._state.by_hash)
-        for id, proposal in enumerate(proposals, start=first):
-            genes = proposal.genes
-            if not proposal.exact:
-                genes = tuple(map(int, self._problem.repair(np.array([genes]))[0]))
-            plan = self._decode(genes)
-            same_as = hashes.get(plan.hash)
-            hashes.setdefault(plan.hash, id)
-            events.append(
-                {
-                    "type": "asked",
-                    "id": id,
-                    "genes": list(genes),
-                    "memo": proposal.memo,
-                    "plan": plan.to_json(),
-                    "plan_hash": plan.hash,
-                    "costs": self._describe_costs(plan),
-                    "same_as": same_as,
-                }
-            )
-        return events
+    def _asked(self, id: int, proposal: Proposal, hashes: dict[str, int]) -> Event:
+        genes = proposal.genes
+        if not proposal.exact:
+            genes = tuple(map(int, self._problem.repair(np.array([genes]))[0]))
+        plan = self._decode(genes)
+        same_as = hashes.get(plan.hash)
+        hashes.setdefault(plan.hash, id)
+        return asked(id, genes, proposal.memo, plan, self._describe_costs(plan), same_as)
 
     def _advance(self) -> None:
         """Nothing to hand out: begin to confirm, or finish, once nobody works any more."""
@@ -313,43 +320,13 @@ class Study:
             rung=task.rung,
             repeat=task.repeat,
             start=task.start,
-            last=task.rung == self._settings.rungs - 1,
+            last=self._is_last(task.rung),
         )
 
-    def _reported(self, seat: str, result: Result, task: Task) -> Event:
-        if result.failure is not None or result.accuracy is None or result.loss is None:
-            return _failed(task, seat, result.failure or "no accuracy was measured")
-        return {
-            "type": "reported",
-            "id": result.id,
-            "repeat": result.repeat,
-            "rung": result.rung,
-            "accuracy": result.accuracy.value,
-            "images": result.accuracy.images,
-            "loss": result.loss,
-            "seconds": {phase: round(value, 4) for phase, value in result.seconds.items()},
-            "worker": seat,
-            "weights": result.weights,
-        }
+    def _is_last(self, rung: int) -> bool:
+        return rung == self._settings.rungs - 1
 
 
 def read_study(path: Path) -> StudyState:
     """A study from its journal alone, for looking at: no lock, no algorithm; someone else may be writing it."""
     return StudyState(read_events(path))
-
-
-def _failed(task: Task, seat: str, reason: str) -> Event:
-    return {"type": "failed", "id": task.id, "repeat": task.repeat, "rung": task.rung, "reason": reason, "worker": seat}
-
-
-def _check_fingerprint(path: Path, events: Sequence[Event], wanted: Mapping[str, Any]) -> None:
-    before: Mapping[str, Any] = next((event["fingerprint"] for event in events if event["type"] == "opened"), {})
-    different = sorted(key for key in before.keys() | wanted.keys() if before.get(key) != wanted.get(key))
-    if different:
-        raise UserError(
-            [
-                f"{key}: the search in {path} was made with {before.get(key)!r}, this one has {wanted.get(key)!r}; "
-                "use another study.run_dir"
-                for key in different
-            ]
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -174,7 +175,7 @@ class StudyState:
             source = candidate.id if candidate.same_as is None else candidate.same_as
             if self.by_id[source].state == "done":
                 found.append(source)
-        confirmed = {id for (id, repeat), task in self.tasks.items() if repeat and task.finished}
+        confirmed = {id for id in found if any(entry["repeat"] for entry in self.last_rung(id))}
         ranked = sorted(set(found), key=lambda id: (id not in confirmed, self.score(id), id))
         return [self.row(id) for id in ranked[:number]]
 
@@ -202,7 +203,7 @@ class StudyState:
             "costs": found.costs,
             "worker": found.worker,
             "seconds": sum(sum(entry["seconds"].values()) for entry in found.measurements),
-            "times_evaluated": sum(entry["rung"] == 0 and entry["repeat"] == 0 for entry in found.measurements),
+            "times_evaluated": _most_often((entry["rung"], entry["repeat"]) for entry in found.measurements),
             "accuracy": last["accuracy"] if last else None,
             "images": last["images"] if last else None,
             "role": found.role,
@@ -243,13 +244,18 @@ class StudyState:
         }  # fmt: skip
 
     def _expected_repeats(self) -> int:
-        confirm = self.settings.get("confirm", 0)
+        confirm = 0 if self.finished or self.stopped == "hours" else self.settings.get("confirm", 0)
         return (confirm + 2) * self.settings.get("confirm_repeats", 0) if confirm else 0
 
 
 def score_of(entry: Mapping[str, Any], score: str) -> float:
     """A measurement as a number to minimise."""
     return entry["loss"] if score == "loss" else 1 - entry["accuracy"]
+
+
+def _most_often(keys: Iterable[tuple[int, int]]) -> int:
+    """How often the commonest key occurs: 1 where every rung of every repeat was acknowledged once."""
+    return max(Counter(keys).values(), default=0)
 
 
 def _asks_for_more(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from pqsearch.problem import Genes, Outcome
 
 
 class Archive:
-    """A fold over `asked` and `tell` events. The last word on a candidate counts."""
+    """A fold over `asked` and `tell` events. The word from a candidate's highest rung counts, whenever it came."""
 
     def __init__(self) -> None:
         self.asked: dict[int, Genes] = {}
@@ -19,7 +19,9 @@ class Archive:
         self.seen.add(genes)
 
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
-        self._told[id] = (genes, outcome)
+        before = self._told.get(id)
+        if before is None or _depth(outcome) >= _depth(before[1]):
+            self._told[id] = (genes, outcome)
         self.seen.add(genes)
         self._ranked = None
 
@@ -35,3 +37,8 @@ class Archive:
             ]
             self._ranked = list(dict.fromkeys(genes for *_, genes in sorted(rows)))
         return self._ranked
+
+
+def _depth(outcome: Outcome) -> tuple[int, bool]:
+    """How far a candidate had come; it can fail only after what it reached."""
+    return outcome.rung, outcome.failed

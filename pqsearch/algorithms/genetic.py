@@ -12,11 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from pqsearch.algorithms._archive import Archive
+from pqsearch.algorithms._steps import Steps
 from pqsearch.problem import Finished, Genes, IntArray, Outcome, Problem, Proposal, Wait, uniform_genes
 from pqsearch.rooms import Doc, Range
-
-#: A child that was seen before is mutated again, a little more each time, at most this often.
-RETRIES = 8
 
 
 class Algorithm:
@@ -44,12 +42,11 @@ class Algorithm:
         self._crossover = crossover
         self._mutation = mutation
         self._spread = spread
-        self._top = np.asarray(problem.levels) - 1
-        self._free = np.flatnonzero(self._top)
         self._archive = Archive()
+        self._steps = Steps(problem)
         uniform = uniform_genes(problem)
         # Where no uniform plan holds the budgets, whatever repair makes of the middle is as good a centre.
-        centres = uniform if len(uniform) else (self._top // 2)[None]
+        centres = uniform if len(uniform) else (np.asarray(problem.levels) - 1)[None] // 2
         self._centres: IntArray = problem.repair(centres)
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
@@ -62,7 +59,7 @@ class Algorithm:
             rng = np.random.default_rng((self._seed, id))
             initial = born + offset < self._population or len(parents) < 2
             genes = self._initial(rng) if initial else self._child(rng, parents)
-            repaired = self._unseen(rng, genes, seen)
+            repaired = self._steps.unseen(rng, genes, seen, self._mutation)
             seen.add(repaired)
             proposals.append(Proposal(repaired, {"origin": "initial" if initial else "child"}))
         return proposals
@@ -82,30 +79,8 @@ class Algorithm:
         child = first.copy()
         if rng.random() < self._crossover:
             child = np.where(rng.random(len(child)) < 0.5, first, second)
-        return self._mutate(rng, child, self._mutation)
+        return self._steps.mutate(rng, child, self._mutation)
 
     def _select(self, rng: np.random.Generator, parents: IntArray) -> IntArray:
         # Parents are ranked, so the best of a tournament is the smallest index.
         return parents[rng.integers(len(parents), size=self._tournament).min()]
-
-    def _mutate(self, rng: np.random.Generator, genes: IntArray, expected: float) -> IntArray:
-        if not len(self._free):
-            return genes
-        chosen = self._free[rng.random(len(self._free)) < expected / len(self._free)]
-        if not len(chosen):
-            chosen = rng.choice(self._free, size=1)
-        genes = genes.copy()
-        genes[chosen] += rng.choice([-2, -1, 1, 2], size=len(chosen), p=[0.15, 0.35, 0.35, 0.15])
-        return np.clip(genes, 0, self._top)
-
-    def _unseen(self, rng: np.random.Generator, genes: IntArray, seen: set[Genes]) -> Genes:
-        found = self._repaired(genes)
-        for retry in range(1, RETRIES + 1):
-            if found not in seen:
-                break
-            genes = self._mutate(rng, genes, self._mutation * (1 + retry))
-            found = self._repaired(genes)
-        return found
-
-    def _repaired(self, genes: IntArray) -> Genes:
-        return tuple(map(int, self._problem.repair(np.clip(genes, 0, self._top)[None])[0]))

@@ -1,26 +1,31 @@
 """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), Optuna's sampler over the levels of the free knobs.
 
 The sampler is made anew for every candidate, seeded by (seed, candidate) and shown the history: one that lived through
-the history would not repeat itself when a search is replayed.
+the history would not repeat itself when a search is replayed. Repair maps many suggestions onto one plan: a plan that was
+asked before is mutated by level steps until it is new.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Annotated, Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from pqsearch.algorithms._archive import Archive
-from pqsearch.problem import Finished, Genes, Outcome, Problem, Proposal, Wait
+from pqsearch.algorithms._steps import Steps
+from pqsearch.problem import Finished, Genes, IntArray, Outcome, Problem, Proposal, Wait
 from pqsearch.rooms import Doc, Range
 
 #: Results of a lower rung rank behind all of a higher one: shifted by more than values differ.
 RUNG_PENALTY = 1e6
+#: Knobs that the first mutation of a known plan changes, on average.
+MUTATION = 1.0
 
 
 class Algorithm:
@@ -35,17 +40,26 @@ class Algorithm:
         candidates: Annotated[int, Doc("Draws among which the model picks."), Range(1, 10000)] = 24,
         multivariate: Annotated[bool, Doc("Model knobs together instead of one by one.")] = True,
     ) -> None:
-        self._problem = problem
+        self._levels = problem.levels
         self._seed = seed
         self._startup, self._candidates, self._multivariate = startup, candidates, multivariate
         self._space: dict[str, BaseDistribution] = {
             str(knob): IntDistribution(0, levels - 1) for knob, levels in enumerate(problem.levels) if levels > 1
         }
         self._archive = Archive()
+        self._steps = Steps(problem)
+        self._trials: dict[int, tuple[Outcome, FrozenTrial]] = {}
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
-        drawn = np.array([self._draw(id) for id in ids], dtype=np.int64)
-        return [Proposal(tuple(map(int, genes))) for genes in self._problem.repair(drawn)]
+        history = [self._trial(id, genes, outcome) for id, genes, outcome in self._archive.told()]
+        seen = set(self._archive.seen)
+        proposals = []
+        for id in ids:
+            rng = np.random.default_rng((self._seed, id))
+            genes = self._steps.unseen(rng, self._draw(id, history), seen, MUTATION)
+            seen.add(genes)
+            proposals.append(Proposal(genes))
+        return proposals
 
     def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None:
         self._archive.add(id, genes)
@@ -53,7 +67,7 @@ class Algorithm:
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
         self._archive.tell(id, genes, outcome)
 
-    def _draw(self, id: int) -> list[int]:
+    def _draw(self, id: int, history: list[FrozenTrial]) -> IntArray:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             # `multivariate` is marked experimental and says so at every construction.
@@ -64,18 +78,42 @@ class Algorithm:
                 n_ei_candidates=self._candidates,
                 multivariate=self._multivariate,
             )
-        study = optuna.create_study(sampler=sampler)
-        study.add_trials([self._trial(genes, outcome) for _, genes, outcome in self._archive.told()])
-        trial = study.ask(self._space)
-        return [trial.params.get(str(knob), 0) for knob in range(len(self._problem.levels))]
+        params = optuna.create_study(storage=_History(history), sampler=sampler).ask(self._space).params
+        return np.array([params.get(str(knob), 0) for knob in range(len(self._levels))], dtype=np.int64)
 
-    def _trial(self, genes: Genes, outcome: Outcome) -> FrozenTrial:
-        return create_trial(
+    def _trial(self, id: int, genes: Genes, outcome: Outcome) -> FrozenTrial:
+        """A candidate as Optuna sees it; made once, since this is where the time goes."""
+        known = self._trials.get(id)
+        if known is not None and known[0] == outcome:
+            return known[1]
+        trial = FrozenTrial(
+            number=id,
+            trial_id=id,
             state=TrialState.FAIL if outcome.failed else TrialState.COMPLETE,
+            value=None if outcome.failed else outcome.values[0] - RUNG_PENALTY * outcome.rung,
+            datetime_start=None,
+            datetime_complete=None,
             params={name: genes[int(name)] for name in self._space},
             distributions=self._space,
-            value=None if outcome.failed else outcome.values[0] - RUNG_PENALTY * outcome.rung,
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
         )
+        self._trials[id] = (outcome, trial)
+        return trial
+
+
+class _History(InMemoryStorage):
+    """A storage that shows given trials. Adding them to Optuna's own copies each one deeply, for every candidate anew."""
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self._shown = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._shown if states is None or trial.state in states]
 
 
 def _seed(seed: int, id: int) -> int:

@@ -6,6 +6,7 @@ power cut leaves, is dropped and reported; damage anywhere else is an error that
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -49,6 +50,8 @@ class Journal:
             if torn:
                 os.ftruncate(handle, offset)
                 os.fsync(handle)
+            if not events:
+                _flush_folder(path.parent)
         except BaseException:
             os.close(handle)
             raise
@@ -74,7 +77,8 @@ class Journal:
                 raise OSError(28, "No space left on device")
             os.fsync(self._handle)
         except OSError as error:
-            os.ftruncate(self._handle, self._offset)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._handle, self._offset)
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); free space, then the same command continues"
             ) from None
@@ -123,7 +127,16 @@ def _event(line: bytes) -> Event | None:
         text = line.decode()
         body, _, crc = text.rpartition(_CRC)
         event = json.loads(body + "}")
-        whole = line.endswith(b"\n") and isinstance(event, dict)
-        return event if whole and int(crc[:8], 16) == zlib.crc32((body + "}").encode()) else None
+        whole = crc == f'{zlib.crc32((body + "}").encode()):08x}"}}\n'
+        return event if whole and isinstance(event, dict) else None
     except ValueError:
         return None
+
+
+def _flush_folder(folder: Path) -> None:
+    """A new file survives a power cut only once its folder is on disk, too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -40,7 +40,7 @@ class Lock:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError:
+            except BlockingIOError:
                 if time.monotonic() >= deadline:
                     holder = os.pread(handle, 4096, 0).decode(errors="replace").strip() or "an unknown process"
                     os.close(handle)
@@ -48,8 +48,14 @@ class Lock:
                         f"{self.path.parent}: the run directory is in use by {holder}; wait for it or stop it"
                     ) from None
                 time.sleep(POLL_SECONDS)
+            except OSError as error:
+                os.close(handle)
+                raise UserError(
+                    f"{self.path}: cannot be locked ({error.strerror}); use a run directory on a disk that has file locks"
+                ) from None
         self._handle = handle
-        holder = f"process {os.getpid()} on {socket.gethostname()} ({json.dumps(' '.join(sys.argv)[:200])})\n"
+        since, command = time.strftime("%Y-%m-%d %H:%M:%S"), json.dumps(" ".join(sys.argv)[:200])
+        holder = f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})\n"
         os.ftruncate(handle, 0)
         os.pwrite(handle, holder.encode(), 0)
 

@@ -1,0 +1,72 @@
+"""The events that a study writes into its journal, and the check that a journal belongs to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pqsearch.errors import UserError
+from pqsearch.journal.file import Event
+from pqsearch.plan import Plan, Result
+from pqsearch.problem import Genes
+from pqsearch.study_state import Task
+
+
+def asked(
+    id: int, genes: Genes, memo: Mapping[str, Any], plan: Plan, costs: Mapping[str, float], same_as: int | None
+) -> Event:
+    """A candidate was proposed. Plan and costs are written out, so that a journal can be read without its problem.
+
+    `same_as` is the candidate that had the same plan before: that one's results count for this one.
+    """
+    return {
+        "type": "asked",
+        "id": id,
+        "genes": list(genes),
+        "memo": memo,
+        "plan": plan.to_json(),
+        "plan_hash": plan.hash,
+        "costs": costs,
+        "same_as": same_as,
+    }
+
+
+def reported(seat: str, result: Result, task: Task) -> Event:
+    """A rung was measured; one without finite numbers is a failure of its candidate."""
+    if result.failure is not None or result.accuracy is None or result.loss is None:
+        return failed(task, seat, result.failure or "no accuracy was measured")
+    if not (math.isfinite(result.loss) and math.isfinite(result.accuracy.value)):
+        return failed(task, seat, f"diverged: loss {result.loss}, accuracy {result.accuracy.value}")
+    return {
+        "type": "reported",
+        "id": result.id,
+        "repeat": result.repeat,
+        "rung": result.rung,
+        "accuracy": result.accuracy.value,
+        "images": result.accuracy.images,
+        "loss": result.loss,
+        "seconds": {phase: round(value, 4) for phase, value in result.seconds.items()},
+        "worker": seat,
+        "weights": result.weights,
+    }
+
+
+def failed(task: Task, seat: str, reason: str) -> Event:
+    """A candidate, or one repeat of it, came to nothing."""
+    return {"type": "failed", "id": task.id, "repeat": task.repeat, "rung": task.rung, "reason": reason, "worker": seat}
+
+
+def check_fingerprint(path: Path, events: Sequence[Event], wanted: Mapping[str, Any]) -> None:
+    """Refuse a journal that was begun with another fingerprint; the `UserError` says what differs."""
+    before: Mapping[str, Any] = next((event["fingerprint"] for event in events if event["type"] == "opened"), {})
+    different = sorted(key for key in before.keys() | wanted.keys() if before.get(key) != wanted.get(key))
+    if different:
+        raise UserError(
+            [
+                f"{key}: the search in {path} was made with {before.get(key)!r}, this one has {wanted.get(key)!r}; "
+                "use another study.run_dir"
+                for key in different
+            ]
+        )
