@@ -123,7 +123,8 @@ def _folder_entries(source: Path, splits: tuple[str, ...]) -> Iterator[Entry]:
 
 
 def _archive_entries(source: Path, splits: tuple[str, ...]) -> Iterator[Entry]:
-    with tarfile.open(source, "r|*") as archive:
+    # Not as a stream ("r|*"): that takes a compressed archive which was cut short for one that ends there.
+    with tarfile.open(source, "r:*") as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # it would remember the headers of all images
             names = PurePosixPath(member.name).parts
