@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
     space = space_of(spec, info)
     lock = Lock(run.path / "journal.lock")
     lock.acquire()
-    try:
+    with ExitStack() as undo:
+        undo.callback(lock.release)
         journal, events, torn = Journal.open(run.journal, time.time)
+        undo.callback(journal.close)
         algorithm = rooms.load("algorithms", spec.algorithm.name)(space, spec.study.seed, **spec.algorithm.options)
         study = Study(
             space,
@@ -73,9 +76,7 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
         mirror = Mirror(storage, spec.study.name, space, names, maximise=spec.study.score == "accuracy")
         if torn:
             log.warning("the last line of %s was torn and is dropped: that event had not been acted on", run.journal)
-    except BaseException:
-        lock.release()
-        raise
+        undo.pop_all()  # from here on the caller closes
     return OpenedStudy(study, mirror, lock, journal)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 #: Differences smaller than this many standard errors are called noise.
 ERRORS = 2.0
+WORDS = {"uniform": "the uniform plan", "uniform_filled": "the uniform plan with its slack filled"}
 
 
 def paired_difference(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> dict[str, float]:
@@ -58,7 +59,10 @@ def _choice(summary: Mapping[str, Any], differences: Mapping[str, Any]) -> str:
         return "Ship the searched plan; no uniform plan was fine-tuned to compare it with."
     best = max(rivals, key=lambda name: summary[name]["test_accuracy"])
     found = differences[f"searched - {best}"]
-    words = {"uniform": "the uniform plan", "uniform_filled": "the uniform plan with its slack filled"}[best]
+    words = WORDS[best]
+    for name in rivals:
+        if summary["searched"].get("plan_hash") and summary["searched"]["plan_hash"] == summary[name].get("plan_hash"):
+            return f"Use {WORDS[name]}: the search found nothing better, its winner is that very plan."
     if found["value"] > ERRORS * found["standard_error"] and found["value"] > 0:
         return f"Ship the searched plan: over {words}, the best of the uniform ones, it {_change(found)}."
     if found["value"] < -ERRORS * found["standard_error"]:

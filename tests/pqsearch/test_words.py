@@ -123,6 +123,12 @@ def test_the_verdict_weighs_the_difference_against_its_error(gain: float, error:
     assert "holds every budget" in text
 
 
+def test_the_verdict_says_when_the_winner_is_a_uniform_plan() -> None:
+    summary = _summary(0.0, 0.0)
+    summary["searched"]["plan_hash"] = summary["uniform"]["plan_hash"] = "abc"
+    assert verdict(summary).startswith("Use the uniform plan: the search found nothing better")
+
+
 def test_the_verdict_says_which_budget_is_broken() -> None:
     summary = _summary(0.02, 0.005)
     summary["searched"]["mean_weight_bits"] = 4.2
