@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 from typing import Any
 
 from pqsearch.spec import Spec
@@ -38,5 +40,10 @@ def connect(request: dict[str, Any]) -> None:
     """Send the request; a second call in a process that is already connected changes nothing."""
     import ray
 
-    if not ray.is_initialized():
-        ray.init(**request)
+    if ray.is_initialized():
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(**request)
+    # Ray's own handler aborts the process; stopping a job must end it as whoever embeds us has said.
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
