@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from itertools import count
@@ -119,6 +120,7 @@ def test_a_lock_given_back_can_be_taken_at_once(tmp_path: Path) -> None:
     for _ in range(2):
         lock = Lock(tmp_path / "lock", wait_seconds=0)
         lock.acquire()
+        assert str(os.getpid()) in (tmp_path / "lock").read_text()
         lock.release()
         lock.release()
 
