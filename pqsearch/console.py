@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -15,19 +15,36 @@ from rich.live import Live
 from rich.table import Table
 
 LINE_SECONDS = 5.0
+#: A stage that was shorter says nothing of its length.
+TOLD_SECONDS = 1.0
+#: Shown of a plan's costs where the state does not say which ones have budgets.
+USUAL_COSTS = ("flops", "weight_bits", "act_bits")
 
 
 class Progress:
-    """Shows the states that stages report. Use it as a context; it may be called from several threads."""
+    """Shows the states that stages report. Use it as a context; it may be called from several threads.
 
-    def __init__(self, log: Path | None = None, quiet: bool = False) -> None:
-        self._console = Console(stderr=True)
+    `console` is where the live table goes and decides whether there is one; `clock` gives seconds.
+    """
+
+    def __init__(
+        self,
+        log: Path | None = None,
+        quiet: bool = False,
+        *,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console = console or Console(stderr=True)
         self._quiet = quiet
         self._log = log
+        self._clock = clock
         self._live: Live | None = None
         self._lock = threading.Lock()
-        self._shown = ("", 0.0)
         self._stage = ""
+        self._began = 0.0
+        self._latest = ""
+        self._shown = ("", 0.0)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal and not self._quiet:
@@ -36,66 +53,97 @@ class Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        with self._lock:
+            self._end_stage()
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
 
     def update(self, state: Mapping[str, Any]) -> None:
         """Show where a stage stands. `state` has `stage`, `done`, `total`, and what the stage adds."""
-        line = stage_line(state)
         with self._lock:
-            ended = state.get("total") and state.get("done") == state.get("total")
-            text, shown = self._shown
-            changed = line != text
-            due = time.monotonic() - shown >= LINE_SECONDS or state["stage"] != self._stage or ended
-            self._stage = state["stage"]
+            now, stage = self._clock(), state.get("stage", "")
+            begins = stage != self._stage
+            if begins:
+                self._end_stage()
+                self._stage, self._began = stage, now
+            self._latest = stage_line(state)
             if self._live is not None:
-                self._live.update(live_table(state))
-            if changed and due:
-                self._shown = (line, time.monotonic())
-                self._write(line)
+                self._live.update(live_table(state, now - self._began))
+            text, shown = self._shown
+            ends = bool(state.get("total")) and state.get("done") == state.get("total")
+            if self._latest != text and (begins or ends or now - shown >= LINE_SECONDS):
+                self._show(self._latest)
 
     def line(self, text: str) -> None:
-        """Say something that is no progress."""
+        """Say something that is no progress; on a terminal it stays above the table."""
         with self._lock:
-            self._write(text)
+            self._write(text, keep=True)
 
-    def _write(self, text: str) -> None:
-        if self._live is None and not self._quiet:
-            print(text, file=sys.stderr, flush=True)
+    def _end_stage(self) -> None:
+        if not self._stage:
+            return
+        if self._latest != self._shown[0] or self._live is not None:
+            self._show(self._latest, keep=True)
+        seconds = self._clock() - self._began
+        if seconds >= TOLD_SECONDS:
+            self._write(f"{self._stage} took {duration(seconds)}", keep=True)
+        self._stage = ""
+
+    def _show(self, text: str, keep: bool = False) -> None:
+        if text == self._shown[0]:
+            self._print(text, keep)  # in the log already
+        else:
+            self._write(text, keep)
+        self._shown = (text, self._clock())
+
+    def _write(self, text: str, keep: bool = False) -> None:
+        self._print(text, keep)
         if self._log is not None:
             stamp = datetime.now().isoformat(timespec="seconds")
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{stamp} {text}\n")
 
+    def _print(self, text: str, keep: bool) -> None:
+        if self._quiet:
+            return
+        if self._live is None:
+            print(text, file=sys.stderr, flush=True)
+        elif keep:  # the table shows the rest
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
 
 def stage_line(state: Mapping[str, Any]) -> str:
     """One plain line for any stage."""
-    if state["stage"] == "search":
+    stage = state.get("stage", "")
+    if stage == "search":
         return search_line(state)
-    words = [state["stage"], f"{state.get('done', 0)}/{state.get('total', 0)} epochs"]
+    words = [stage, f"{state.get('done', 0)}/{state.get('total', 0)} epochs"]
     if state.get("running"):
         words.append(f"running {state['running']}")
     if state.get("role"):
-        words.append(state["role"])
+        words.append(str(state["role"]))
     if state.get("loss") is not None:
         words.append(f"loss {state['loss']:.3f}")
     if state.get("accuracy") is not None:
         words.append(f"select accuracy {_accuracy(state)}")
+    if state.get("eta_seconds") is not None:
+        words.append(f"eta {duration(state['eta_seconds'])}")
     return " ".join(words)
 
 
 def search_line(state: Mapping[str, Any]) -> str:
     """One plain line for the search."""
-    words = ["search", f"{state['done']}/{state['total']}"]
+    words = ["search", f"{state.get('done', 0)}/{state.get('total', 0)}"]
     if state.get("phase") == "confirming":
         words.append("confirming")
     words.append(f"running {state.get('running', 0)}")
     if state.get("failed"):
         words.append(f"failed {state['failed']}")
     best = state.get("best")
-    if best:
-        costs = " ".join(f"{name} {value:.4g}" for name, value in _budget_costs(best).items())
-        words.append(f"best {_accuracy(best)} ({costs})")
+    if best and best.get("accuracy") is not None:
+        costs = _costs(state, best)
+        words.append(f"best accuracy {_accuracy(best)}" + (f" ({' '.join(costs)})" if costs else ""))
     if state.get("rate"):
         words.append(f"{60 * state['rate']:.1f}/min")
     if state.get("eta_seconds") is not None:
@@ -103,33 +151,41 @@ def search_line(state: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def live_table(state: Mapping[str, Any]) -> Table:
-    """The same as a table that is redrawn."""
+def live_table(state: Mapping[str, Any], seconds: float | None = None) -> Table:
+    """The same as a table that is redrawn; `seconds` since the stage began."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("stage", state["stage"] + (f" ({state['phase']})" if state.get("phase") else ""))
+    phase = f" ({state['phase']})" if state.get("phase") else ""
+    table.add_row("stage", f"{state.get('stage', '')}{phase}")
     done, total = state.get("done", 0), state.get("total", 0)
-    filled = round(30 * done / total) if total else 0
+    filled = min(30, round(30 * done / total)) if total else 0
     table.add_row("done", f"{'━' * filled}{'╌' * (30 - filled)} {done}/{total}")
     for key in ("running", "failed", "role"):
         if state.get(key):
             table.add_row(key, str(state[key]))
     best = state.get("best")
-    if best:
-        table.add_row("best plan", f"candidate {best['id']}, accuracy {_accuracy(best)}")
-        table.add_row("", "  ".join(f"{name} {value:.4g}" for name, value in _budget_costs(best).items()))
+    if best and best.get("accuracy") is not None:
+        table.add_row("best plan", f"candidate {best.get('id')}, accuracy {_accuracy(best)}")
+        table.add_row("", "  ".join(_costs(state, best)))
     elif state.get("accuracy") is not None:
         table.add_row("accuracy", _accuracy(state))
+    if state.get("loss") is not None:
+        table.add_row("loss", f"{state['loss']:.3f}")
     if state.get("rate"):
         table.add_row("rate", f"{60 * state['rate']:.1f} a minute")
+    if seconds is not None:
+        table.add_row("since", duration(seconds))
     if state.get("eta_seconds") is not None:
         table.add_row("left", duration(state["eta_seconds"]))
     return table
 
 
-def _budget_costs(best: Mapping[str, Any]) -> dict[str, float]:
-    return {name: best["costs"][name] for name in ("flops", "weight_bits", "act_bits") if name in best["costs"]}
+def _costs(state: Mapping[str, Any], best: Mapping[str, Any]) -> list[str]:
+    """`flops 0.498`, with the limit behind it where the state has `budgets`."""
+    costs, limits = best.get("costs") or {}, state.get("budgets") or {}
+    names = [name for name in limits or USUAL_COSTS if name in costs]
+    return [f"{name} {costs[name]:.4g}" + (f" of {limits[name]:g}" if name in limits else "") for name in names]
 
 
 def _accuracy(state: Mapping[str, Any]) -> str:

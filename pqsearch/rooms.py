@@ -10,7 +10,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -109,12 +109,17 @@ def signature(room: str, name: str) -> tuple[Option, ...]:
     raise LookupError(f"{_path(room, name)} does not define {entry}")
 
 
-def option_problems(room: str, name: str, options: Mapping[str, Any], where: str) -> Iterator[str]:
-    """Check `options` against a file's own signature; yields one line per problem, `where.key: ...`."""
+def option_problems(
+    room: str, name: str, options: Mapping[str, Any], where: str, also: Sequence[str] = ()
+) -> Iterator[str]:
+    """Check `options` against a file's own signature; yields one line per problem, `where.key: ...`.
+
+    `also` are keys that the section has besides the options; they are among the choices.
+    """
     known = {option.name: option for option in signature(room, name)}
     for key, value in options.items():
         if key not in known:
-            listed = ", ".join(known) or "none: it has no options"
+            listed = ", ".join([*also, *known]) or "none: it has no options"
             yield f"{where}.{key}: unknown option of {name!r}{_nearest(key, tuple(known))}, choose from {listed}"
             continue
         problem = value_problem(known[key], value)
@@ -135,7 +140,7 @@ def value_problem(option: Option, value: Any) -> str | None:
     if kind.startswith("list["):
         inner = kind[5:-1]
         if not isinstance(value, (list, tuple)) or not all(_is(inner, item) for item in value):
-            return f"must be a list of {_WORDS.get(inner, inner)}s"
+            return f"must be a list of {_PLURALS.get(inner, inner)}"
         numbers = list(value)
     else:
         if not _is(kind, value):
@@ -147,11 +152,14 @@ def value_problem(option: Option, value: Any) -> str | None:
 
 
 _WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+_PLURALS = {"int": "whole numbers", "float": "numbers", "bool": "true or false", "str": "texts"}
 
 
 def _is(kind: str, value: Any) -> bool:
     if isinstance(value, bool):
         return kind in ("bool", "Any")
+    if kind == "bool":
+        return False
     known = {"int": int, "float": (int, float), "str": str, "dict": dict}
     return kind not in known or isinstance(value, known[kind])  # type: ignore[arg-type]  # a tuple or a type
 

@@ -6,7 +6,7 @@ The fields below are the one place where keys are defined: `docs/spec.md` and `p
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,17 +14,17 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pqsearch.errors import UserError
-from pqsearch.spec_problems import rooms_problems, validation_problems
+from pqsearch.spec_problems import rooms_problems, validation_problems, value_problems
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class _RoomSection(BaseModel):
     """A section whose further keys are the options of the room's file it names."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -246,8 +246,10 @@ def parse_spec(data: Mapping[str, Any]) -> Spec:
     try:
         spec = Spec.model_validate(dict(data))
     except ValidationError as error:
-        raise UserError([*validation_problems(error, Spec), *rooms_problems(data, Spec)]) from None
-    problems = [*rooms_problems(data, Spec), *_value_problems(spec)]
+        raise UserError(
+            [*validation_problems(error, Spec), *rooms_problems(data, Spec), *value_problems(data)]
+        ) from None
+    problems = [*rooms_problems(data, Spec), *value_problems(data)]
     if problems:
         raise UserError(problems)
     return spec
@@ -293,34 +295,3 @@ def _override(data: dict[str, Any], text: str) -> str | None:
     except tomllib.TOMLDecodeError:
         target[last] = value.strip()
     return None
-
-
-def _value_problems(spec: Spec) -> Iterator[str]:
-    for index, rate in enumerate(spec.space.prune_rate):
-        if not 0 <= rate < 1:
-            yield f"space.prune_rate[{index}]: must be in [0, 1), got {rate!r}"
-    for key, values in (("weight_bits", spec.space.weight_bits), ("act_bits", spec.space.act_bits)):
-        for index, bits in enumerate(values):
-            if not _legal_bits(bits):
-                yield f"space.{key}[{index}]: must be 2 to 8, or 32 for float, got {bits!r}"
-    if spec.space.first_last_bits and not _legal_bits(spec.space.first_last_bits):
-        yield f"space.first_last_bits: must be 2 to 8, 32 for float, or 0 to search them, got {spec.space.first_last_bits}"
-    for layer, knobs in spec.space.pin.items():
-        for knob, value in knobs.items():
-            where = f"space.pin.{layer}.{knob}"
-            if knob == "prune_rate":
-                if not 0 <= value < 1:
-                    yield f"{where}: must be in [0, 1), got {value!r}"
-            elif knob not in ("weight_bits", "act_bits"):
-                yield f"{where}: unknown knob, choose from prune_rate, weight_bits, act_bits"
-            elif not _legal_bits(value):
-                yield f"{where}: must be 2 to 8, or 32 for float, got {value!r}"
-    for index, rung in enumerate(spec.rungs):
-        if rung.kind == "calibrate" and rung.steps:
-            yield f"rungs[{index}].steps: must be 0 when kind is 'calibrate', got {rung.steps}"
-        if rung.kind != "calibrate" and not rung.steps:
-            yield f"rungs[{index}].steps: must be at least 1 when kind is {rung.kind!r}, got 0"
-
-
-def _legal_bits(bits: float) -> bool:
-    return bits == int(bits) and (2 <= bits <= 8 or bits == 32)

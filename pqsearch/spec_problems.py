@@ -11,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from pqsearch import rooms
+from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS
+
+KNOBS = (*GROUP_KNOBS, *LAYER_KNOBS)
 
 
 def validation_problems(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
@@ -29,7 +32,13 @@ def validation_problems(error: ValidationError, root: type[BaseModel]) -> Iterat
         elif kind == "string_pattern_mismatch":
             yield f"{where}: may hold letters, digits, '.', '_' and '-' and starts with a letter or digit, got {got!r}"
         else:
-            yield f"{where}: {_requirement(kind, entry, _field(loc, root))}, got {got!r}"
+            # `[space.pin.layer1.0.conv1]` is four tables in TOML, not a layer's name.
+            hint = (
+                '; quote names with dots, as in [space.pin."layer1.0.conv1"]'
+                if where.count(".") > 2 and isinstance(got, dict)
+                else ""
+            )
+            yield f"{where}: {_requirement(kind, entry, _field(loc, root))}, got {got!r}{hint}"
 
 
 def _requirement(kind: str, entry: Any, field: FieldInfo | None) -> str:
@@ -58,10 +67,10 @@ def value_range(field: FieldInfo) -> str:
         return ""
     low, high = bounds.get("gt", bounds.get("ge")), bounds.get("lt", bounds.get("le"))
     if low is None:
-        return f"{'below' if 'lt' in bounds else 'at most'} {high:g}"
+        return f"{'below' if 'lt' in bounds else 'at most'} {high:.10g}"
     if high is None:
-        return f"{'above' if 'gt' in bounds else 'at least'} {low:g}"
-    return f"in {'(' if 'gt' in bounds else '['}{low:g}, {high:g}{')' if 'lt' in bounds else ']'}"
+        return f"{'above' if 'gt' in bounds else 'at least'} {low:.10g}"
+    return f"in {'(' if 'gt' in bounds else '['}{low:.10g}, {high:.10g}{')' if 'lt' in bounds else ']'}"
 
 
 def _where(loc: tuple[str | int, ...]) -> str:
@@ -112,7 +121,7 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
             continue
         options = {k: v for k, v in table.items() if k not in fields}
         known = list(fields)
-        for line in rooms.option_problems(room, name, options, section):
+        for line in rooms.option_problems(room, name, options, section, also=known):
             option = line.partition(":")[0].removeprefix(f"{section}.")
             close = difflib.get_close_matches(option, known, n=1) if "unknown option" in line else []
             yield f"{section}.{option}: unknown key, did you mean {close[0]!r}?" if close else line
@@ -138,11 +147,63 @@ def _budget_problems(name: str, limit: Any) -> Iterator[str]:
     problem = rooms.unknown("budgets", name)
     if problem:
         yield f"budgets.{name}: {problem}"
-    elif isinstance(limit, (int, float)) and not isinstance(limit, bool):
+    elif isinstance(limit, (int, float)) and not isinstance(limit, bool) and math.isfinite(limit):
         known = rooms.constants("budgets", name)
         low, high = known["LOW"], known["HIGH"]
         # Ratios and sizes of nothing at all make no sense; a bit width starts at its smallest value.
-        inside = (low < limit if low == 0 else low <= limit) and limit <= high and math.isfinite(limit)
+        inside = (low < limit if low == 0 else low <= limit) and limit <= high
         if not inside:
             text = f"above {low:g}" if math.isinf(high) else f"in {'(' if low == 0 else '['}{low:g}, {high:g}]"
             yield f"budgets.{name}: must be {text}, got {limit!r}"
+
+
+def value_problems(data: Mapping[str, Any]) -> Iterator[str]:
+    """What the types cannot say. Works on raw values, so that these come with the type errors."""
+    space = data.get("space")
+    if isinstance(space, dict):
+        yield from _space_problems(space)
+    rungs = data.get("rungs")
+    for index, rung in enumerate(rungs if isinstance(rungs, list) else []):
+        kind, steps = (rung.get("kind"), rung.get("steps", 0)) if isinstance(rung, dict) else (None, 0)
+        if not _number(steps):
+            continue
+        if kind == "calibrate" and steps > 0:
+            yield f"rungs[{index}].steps: must be 0 when kind is 'calibrate', got {steps}"
+        if kind in ("few_shot", "fine_tune") and steps == 0:
+            yield f"rungs[{index}].steps: must be at least 1 when kind is {kind!r}, got 0"
+
+
+def _space_problems(space: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("prune_rate", "weight_bits", "act_bits"):
+        levels = space.get(key)
+        for index, value in enumerate(levels if isinstance(levels, list) else []):
+            if problem := _level_problem(key, value):
+                yield f"space.{key}[{index}]: {problem}"
+    bits = space.get("first_last_bits", 0)
+    if _number(bits) and 0 < bits <= FLOAT_BITS and not _legal_bits(bits):
+        yield f"space.first_last_bits: must be 2 to 8, 32 for float, or 0 to search them, got {bits}"
+    pin = space.get("pin")
+    for layer, knobs in pin.items() if isinstance(pin, dict) else ():
+        for knob, value in knobs.items() if isinstance(knobs, dict) else ():
+            if isinstance(value, dict):
+                continue  # a layer's name in pieces: the type error says so
+            if knob not in KNOBS:
+                yield f"space.pin.{layer}.{knob}: unknown knob, choose from {', '.join(KNOBS)}"
+            elif problem := _level_problem(knob, value):
+                yield f"space.pin.{layer}.{knob}: {problem}"
+
+
+def _level_problem(knob: str, value: Any) -> str | None:
+    if not _number(value):
+        return None  # a type error, reported as such
+    if knob == "prune_rate":
+        return None if 0 <= value < 1 else f"must be in [0, 1), got {value!r}"
+    return None if _legal_bits(value) else f"must be 2 to 8, or 32 for float, got {value!r}"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _legal_bits(bits: float) -> bool:
+    return bits == int(bits) and (2 <= bits <= 8 or bits == FLOAT_BITS)

@@ -8,7 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-BLUE, ORANGE, GREEN, GREY = "#3b6fd4", "#e07b39", "#3a9d6e", "#8a93a3"
+from pqsearch.report.correlation import rung_pairs
+
+BLUE, ORANGE, GREEN, GREY = "#4a7fe6", "#e07b39", "#3a9d6e", "#8a93a3"
 ROLE_COLOURS = {"uniform": ORANGE, "uniform_filled": GREEN}
 ROLE_NAMES = {"uniform": "uniform", "uniform_filled": "uniform, filled"}
 
@@ -21,7 +23,7 @@ def _styled(figure: go.Figure, height: int = 380) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 13, "color": GREY},
-        legend={"orientation": "h", "y": 1.12, "x": 0},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         hoverlabel={"font": {"family": "system-ui, sans-serif"}},
     )
     figure.update_xaxes(gridcolor="rgba(138,147,163,0.25)", zeroline=False)
@@ -61,7 +63,7 @@ def convergence(candidates: Sequence[Mapping[str, Any]]) -> go.Figure:
         name="best so far",
         line={"color": BLUE, "width": 2, "shape": "hv"},
     )
-    again = [row for row in rows if len(row["repeats"]) > 1]
+    again = [row for row in rows if len(row.get("repeats") or ()) > 1]
     if again:
         figure.add_scatter(
             x=[row["id"] for row in again], y=[sum(row["repeats"]) / len(row["repeats"]) for row in again],
@@ -77,15 +79,22 @@ def score_against_costs(candidates: Sequence[Mapping[str, Any]], budgets: Mappin
     """Proxy accuracy against each budget's cost, the limit as a line."""
     rows, names = _done(candidates), list(budgets)
     figure = make_subplots(rows=1, cols=max(1, len(names)), shared_yaxes=True, horizontal_spacing=0.04)
+    series = [(None, "candidate", BLUE), *((role, ROLE_NAMES[role], colour) for role, colour in ROLE_COLOURS.items())]
     for column, name in enumerate(names, start=1):
-        figure.add_scatter(
-            x=[row["costs"][name] for row in rows], y=[row["accuracy"] for row in rows], mode="markers", showlegend=False,
-            marker={"color": [ROLE_COLOURS.get(row["role"], BLUE) for row in rows], "size": 7, "opacity": 0.7},
-            text=[f"candidate {row['id']}" for row in rows],
-            hovertemplate="%{text}<br>" + name + " %{x:.4g}<br>accuracy %{y:.4f}<extra></extra>", row=1, col=column,
-        )  # fmt: skip
-        figure.add_vline(x=budgets[name], line={"color": ORANGE, "dash": "dash"}, row=1, col=column)
-        figure.update_xaxes(title=f"{name} (limit {budgets[name]:g})", row=1, col=column)
+        for role, words, colour in series:
+            mine = [row for row in rows if (row["role"] if row["role"] in ROLE_COLOURS else None) == role]
+            if not mine:
+                continue
+            figure.add_scatter(
+                x=[row["costs"].get(name) for row in mine], y=[row["accuracy"] for row in mine], mode="markers",
+                name=words, legendgroup=words, showlegend=column == 1,
+                marker={"color": colour, "size": 12 if role else 7, "opacity": 1 if role else 0.65,
+                        "symbol": "diamond" if role else "circle"},
+                text=[f"candidate {row['id']}" for row in mine],
+                hovertemplate="%{text}<br>" + name + " %{x:.4g}<br>accuracy %{y:.4f}<extra></extra>", row=1, col=column,
+            )  # fmt: skip
+        figure.add_vline(x=budgets[name], line={"color": GREY, "dash": "dash"}, row=1, col=column)
+        figure.update_xaxes(title=f"{name}<br>limit {budgets[name]:g}", nticks=5, row=1, col=column)
     figure.update_yaxes(title="proxy accuracy", tickformat=".0%", col=1)
     return _styled(figure)
 
@@ -112,20 +121,19 @@ def layers(info: Mapping[str, Any], plans: Mapping[str, Any]) -> go.Figure:
             )  # fmt: skip
     figure.update_yaxes(tickformat=".0%", row=1, col=1)
     figure.update_xaxes(tickangle=-60, row=3, col=1)
-    return _styled(figure, height=680).update_layout(margin={"b": 130}, bargap=0.25)
+    return _styled(figure, height=680).update_layout(margin={"b": 130, "t": 60}, legend={"y": 1.05}, bargap=0.25)
 
 
-def rungs(candidates: Sequence[Mapping[str, Any]], rung: int) -> go.Figure:
-    """Accuracy at one rung against the next, a point per candidate."""
-    pairs = [
-        (row["measurements"][rung]["accuracy"], row["measurements"][rung + 1]["accuracy"])
-        for row in _done(candidates)
-        if len(row["measurements"]) > rung + 1
-    ]
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[pair[0] for pair in pairs], y=[pair[1] for pair in pairs], mode="markers", marker={"color": BLUE, "size": 7}
-    )
-    figure.update_xaxes(title=f"accuracy after rung {rung + 1}", tickformat=".0%")
-    figure.update_yaxes(title=f"accuracy after rung {rung + 2}", tickformat=".0%")
+def rungs(candidates: Sequence[Mapping[str, Any]], number: int) -> go.Figure:
+    """Accuracy at each rung against the next, a point per candidate; `number` rungs."""
+    figure = make_subplots(rows=1, cols=max(1, number - 1), horizontal_spacing=0.14)
+    for rung in range(number - 1):
+        pairs = rung_pairs(candidates, rung)
+        figure.add_scatter(
+            x=[low for low, _ in pairs], y=[high for _, high in pairs], mode="markers", showlegend=False,
+            marker={"color": BLUE, "size": 7, "opacity": 0.65},
+            hovertemplate="%{x:.4f} then %{y:.4f}<extra></extra>", row=1, col=rung + 1,
+        )  # fmt: skip
+        figure.update_xaxes(title=f"after rung {rung + 1}", tickformat=".0%", row=1, col=rung + 1)
+        figure.update_yaxes(title=f"after rung {rung + 2}", tickformat=".0%", row=1, col=rung + 1)
     return _styled(figure, height=320)

@@ -9,8 +9,11 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from pqsearch import rooms
 from pqsearch.report import figures
 from pqsearch.report.correlation import FEWEST, rung_correlations
+from pqsearch.report.style import STYLE
+from pqsearch.report.verdict import reached
 
 ROLES = {
     "baseline": "float baseline",
@@ -19,27 +22,13 @@ ROLES = {
     "uniform": "uniform plan",
     "uniform_filled": "uniform plan, slack filled",
 }
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #5d6675; --line: #d9dee7; --paper: #ffffff; --card: #f5f7fa; --mark: #3b6fd4; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ef; --soft: #9aa4b2; --line: #343c49; --paper: #14181f; --card: #1c222c; --mark: #7ea4ef; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 32px 20px 80px; }
-h1 { font-size: 1.7rem; margin: 0 0 4px; } h2 { font-size: 1.15rem; margin: 44px 0 10px; }
-p { margin: 8px 0; } .soft { color: var(--soft); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 12px; margin: 20px 0; }
-.card { background: var(--card); border-radius: 10px; padding: 14px 16px; }
-.card b { display: block; font-size: 1.45rem; font-weight: 600; } .card span { color: var(--soft); font-size: .9rem; }
-.verdict { border-left: 4px solid var(--mark); background: var(--card); padding: 14px 18px; border-radius: 0 10px 10px 0; }
-.warning { border-left: 4px solid #e07b39; background: var(--card); padding: 10px 18px; border-radius: 0 10px 10px 0; margin: 12px 0; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { text-align: right; padding: 6px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--soft); font-weight: 500; } th:first-child, td:first-child { text-align: left; }
-td.words { text-align: left; white-space: normal; min-width: 220px; } tr.chosen td { font-weight: 600; }
-pre { background: var(--card); padding: 16px; border-radius: 10px; overflow-x: auto; font-size: .85rem; }
-details summary { cursor: pointer; color: var(--soft); }
-"""
+#: Why a search ended, in the words of its journal and in a reader's.
+ENDS = {
+    "evaluations": "all evaluations that were asked for are done",
+    "hours": "its hours were over",
+    "algorithm finished": "the algorithm has no more to propose",
+    "exhausted": "it proposed nothing new any more",
+}
 
 
 def render(
@@ -50,7 +39,7 @@ def render(
     spec_text: str,
 ) -> str:
     """The page. `candidates` are a study's rows, `layers` a `ModelInfo` and `plans` plans by role, all as JSON values."""
-    parts = [_head(summary), _verdict(summary), _results(summary), _differences(summary)]
+    parts = [_head(summary), _verdict(summary), _results(summary), _differences(summary), _budgets(summary)]
     if any(row["state"] == "done" for row in candidates):
         parts += [
             _figure("How the search went", figures.convergence(candidates), _search_words(summary, candidates)),
@@ -93,7 +82,7 @@ def _head(summary: Mapping[str, Any]) -> str:
 
 
 def _verdict(summary: Mapping[str, Any]) -> str:
-    return f'<h2>Verdict</h2><p class="verdict">{html.escape(summary["verdict"])}</p>'
+    return f'<h2>Verdict</h2><p class="verdict">{html.escape(summary.get("verdict") or "Nothing to say yet.")}</p>'
 
 
 def _results(summary: Mapping[str, Any]) -> str:
@@ -121,7 +110,7 @@ def _results(summary: Mapping[str, Any]) -> str:
 def _differences(summary: Mapping[str, Any]) -> str:
     wanted = [
         (name, found)
-        for name, found in summary.get("differences", {}).items()
+        for name, found in (summary.get("differences") or {}).items()
         if name.startswith(("searched", "uniform"))
     ]
     if not wanted:
@@ -137,6 +126,20 @@ def _differences(summary: Mapping[str, Any]) -> str:
     return f"<h2>Differences</h2>{table}"
 
 
+def _budgets(summary: Mapping[str, Any]) -> str:
+    roles = [role for role in ("searched", "uniform", "uniform_filled") if summary.get(role)]
+    if not summary["budgets"] or not roles:
+        return ""
+    rows = []
+    for name, limit in summary["budgets"].items():
+        values = [reached(summary[role], name) for role in roles]
+        cells = ["not measured" if value is None else f"{value:.4g}" for value in values]
+        unit = rooms.constants("budgets", name)["UNIT"] if name in rooms.names("budgets") else ""
+        rows.append(((name, f"{limit:g}", *cells, unit), ""))
+    heads = ("budget", "limit", *(ROLES[role] for role in roles), "unit")
+    return f"<h2>Budgets</h2>{_table(heads, rows)}<p class=soft>As measured on the rebuilt modules.</p>"
+
+
 def _spoken(name: str) -> str:
     return " − ".join(ROLES[role] for role in name.split(" - "))
 
@@ -144,15 +147,20 @@ def _spoken(name: str) -> str:
 def _search_words(summary: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> str:
     images = next(row["images"] for row in candidates if row["state"] == "done")
     failed = f" {summary['failed']} failed." if summary.get("failed") else ""
-    again = sum(len(row["repeats"]) > 1 for row in candidates)
+    again = sum(len(row.get("repeats") or ()) > 1 for row in candidates)
     return (
         f"Proxy accuracies are measured on {images} training images that nothing trains on.{failed} "
-        f"{again} plans were measured again with fresh seeds; the search ended because of: {summary.get('stopped')}."
+        f"{again} {'plan was' if again == 1 else 'plans were'} measured again with fresh seeds.{_end(summary)}"
     )
 
 
+def _end(summary: Mapping[str, Any]) -> str:
+    reason = summary.get("stopped")
+    return f" The search ended: {ENDS.get(reason, reason)}." if reason else ""
+
+
 def _correlations(candidates: Sequence[Mapping[str, Any]]) -> str:
-    rungs = 1 + max((entry["rung"] for row in candidates for entry in row["measurements"]), default=0)
+    rungs = 1 + max((entry["rung"] for row in candidates for entry in row.get("measurements", ())), default=0)
     found = rung_correlations(candidates, rungs)
     if not found:
         return ""
@@ -162,8 +170,12 @@ def _correlations(candidates: Sequence[Mapping[str, Any]]) -> str:
         sentences.append(
             f"Rung {row['rung'] + 1} with rung {row['next'] + 1}: Kendall τ {value}, {row['plans']} plans."
         )
-    words = " ".join(sentences) + " Proxy with full fine-tune: not measured."
-    return _figure("What a cheap rung says of the next", figures.rungs(candidates, 0), words)
+    words = (
+        "Accuracy of each plan at a rung against the next. "
+        + " ".join(sentences)
+        + " Proxy with full fine-tune: not measured."
+    )
+    return _figure("What a cheap rung says of the next", figures.rungs(candidates, rungs), words)
 
 
 def _layers(info: Mapping[str, Any]) -> str:
@@ -202,7 +214,10 @@ def _figure(title: str, figure: go.Figure, words: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], words: int | None = None) -> str:
-    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
+    head = "".join(
+        f'<th class="words">{html.escape(text)}</th>' if index == words else f"<th>{html.escape(text)}</th>"
+        for index, text in enumerate(heads)
+    )
     lines = []
     for cells, kind in rows:
         tags = "".join(

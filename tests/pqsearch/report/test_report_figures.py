@@ -1,0 +1,83 @@
+"""Figures hold the numbers they were given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pqsearch.report import figures
+from pqsearch.report.correlation import rung_correlations, rung_pairs
+from tests.pqsearch.report.made_up import candidate, candidates, model_info, plan
+
+
+def _traces(figure: Any, name: str) -> list[Any]:
+    return [trace for trace in figure.data if trace.name == name]
+
+
+def test_convergence_shows_every_candidate_that_was_scored_once() -> None:
+    figure = figures.convergence(candidates())
+    (plain,) = _traces(figure, "candidate")
+    assert list(plain.x) == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert list(plain.y) == pytest.approx([0.84 + index / 100 for index in range(8)])
+
+
+def test_the_best_so_far_never_falls() -> None:
+    rows = [candidate(index, (value,)) for index, value in enumerate((0.5, 0.7, 0.6, 0.9, 0.1))]
+    (line,) = _traces(figures.convergence(rows), "best so far")
+    assert list(line.y) == [0.5, 0.7, 0.7, 0.9, 0.9]
+
+
+def test_uniform_plans_and_those_measured_again_are_marked() -> None:
+    figure = figures.convergence(candidates())
+    assert list(_traces(figure, "uniform")[0].x) == [0]
+    assert list(_traces(figure, "uniform, filled")[0].x) == [1]
+    (again,) = _traces(figure, "mean when measured again")
+    assert (list(again.x), list(again.y)) == ([4], [pytest.approx(0.86)])
+
+
+def test_scores_stand_against_each_cost_with_its_limit() -> None:
+    budgets = {"flops": 0.5, "act_bits": 4.0}
+    figure = figures.score_against_costs(candidates(), budgets)
+    assert [trace.xaxis for trace in _traces(figure, "candidate")] == ["x", "x2"]
+    assert list(_traces(figure, "candidate")[0].x) == pytest.approx([0.4 + index / 200 for index in range(2, 10)])
+    assert [shape.x0 for shape in figure.layout.shapes] == [0.5, 4.0]
+    assert figure.layout.xaxis2.title.text == "act_bits<br>limit 4"
+    assert sum(bool(trace.showlegend) for trace in figure.data) == 3
+
+
+def test_bars_show_rates_and_bits_of_both_plans_layer_by_layer() -> None:
+    info = model_info().to_json()
+    figure = figures.layers(info, {"searched": plan(0.5, 3), "uniform": plan(0.25, 4)})
+    searched = _traces(figure, "searched")
+    assert [list(trace.y) for trace in searched] == [[0.0, 0.5, 0.0], [8, 3, 8], [8, 3, 8]]
+    assert list(searched[0].x) == ["conv1", "body.conv2", "linear"]
+    assert [list(trace.y) for trace in _traces(figure, "uniform")][1] == [8, 4, 8]
+
+
+def test_a_layer_without_a_group_and_a_plan_without_the_layer_are_untouched() -> None:
+    info = model_info().to_json()
+    info["layers"][0]["output"] = -1
+    figure = figures.layers(info, {"searched": {"format": 1, "groups": {}, "layers": {}}})
+    assert [list(trace.y) for trace in figure.data] == [[0.0] * 3, [32] * 3, [32] * 3]
+
+
+def test_rungs_are_compared_pair_by_pair() -> None:
+    rows = [candidate(index, (0.1 * index, 0.2 * index, 0.3)) for index in range(3)] + [candidate(3, (0.4,))]
+    figure = figures.rungs(rows, 3)
+    assert [list(trace.x) for trace in figure.data] == [pytest.approx([0, 0.1, 0.2]), pytest.approx([0, 0.2, 0.4])]
+    assert figure.layout.yaxis2.title.text == "after rung 3"
+
+
+def test_repeats_do_not_count_as_rungs() -> None:
+    row = candidate(0, (0.3, 0.8))
+    row["measurements"] += [{**entry, "repeat": 1, "accuracy": 0.1} for entry in row["measurements"]]
+    assert rung_pairs([row], 0) == [(0.3, 0.8)]
+    assert rung_pairs([row], 1) == []
+
+
+def test_a_reversed_ranking_correlates_at_minus_one_and_a_tie_not_at_all() -> None:
+    reversed_rows = [candidate(index, (index / 10, 1 - index / 10)) for index in range(8)]
+    assert rung_correlations(reversed_rows, 2) == [{"rung": 0, "next": 1, "tau": pytest.approx(-1), "plans": 8}]
+    tied = [candidate(index, (0.5, index / 10)) for index in range(8)]
+    assert rung_correlations(tied, 2)[0]["tau"] is None

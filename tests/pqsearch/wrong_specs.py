@@ -1,0 +1,173 @@
+"""Changes to the smallest spec that are mistakes, each with the whole answer."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from typing import Any
+
+from pqsearch import rooms
+
+SMALLEST = """
+[study]
+name = "small"
+[data]
+name = "digits"
+[model]
+name = "digits_net"
+"""
+
+
+def smallest_values(**changes: Any) -> dict[str, Any]:
+    """The smallest spec; `section__key` sets a key, `section` replaces a section, None takes it out."""
+    values = tomllib.loads(SMALLEST)
+    for path, value in changes.items():
+        section, _, key = path.partition("__")
+        if key:
+            values.setdefault(section, {})[key] = value
+        elif value is None:
+            del values[section]
+        else:
+            values[section] = value
+    return values
+
+
+def _choices(room: str) -> str:
+    return ", ".join(rooms.names(room))
+
+
+SECTIONS = (
+    "study, data, model, baseline, space, budgets, algorithm, rungs, quantizer, pruning, finetune, export, workers"
+)
+RUNG_KEYS = "kind, images, steps, lr, batch_size"
+NAME_RULE = "may hold letters, digits, '.', '_' and '-' and starts with a letter or digit"
+#: What is changed in the smallest spec, and the whole answer.
+WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "unknown section": (
+        {"serach": {}}, [f"serach: unknown key, choose from {SECTIONS}"],
+    ),
+    "section nearly right": (
+        {"workerss": {}}, [f"workerss: unknown key, did you mean 'workers'?, choose from {SECTIONS}"],
+    ),
+    "unknown key": (
+        {"model__nam": "x"}, ["model.nam: unknown key, did you mean 'name'?, choose from name, weights, options, folder"],
+    ),
+    "unknown key of a rung": (
+        {"rungs": [{"kind": "calibrate", "step": 3}]},
+        [f"rungs[0].step: unknown key, did you mean 'steps'?, choose from {RUNG_KEYS}"],
+    ),
+    "key of a room's section misspelt": ({"quantizer": {"nam": "lsq"}}, ["quantizer.nam: unknown key, did you mean 'name'?"]),
+    "missing section": (
+        {"model": None}, ["model: is required, got nothing"],
+    ),
+    "missing key": (
+        {"data": {}}, ["data.name: is required (Dataset: a file in `trainers/datasets/`.), got nothing"],
+    ),
+    "section that is a list": ({"study": [{"name": "a"}]}, ["study: must be a table (a [section]), got [{'name': 'a'}]"]),
+    "section that is a number": ({"workers": 3}, ["workers: must be a table (a [section]), got 3"]),
+    "name with a slash": ({"study__name": "a/b"}, [f"study.name: {NAME_RULE}, got 'a/b'"]),
+    "name that climbs": ({"study__name": ".."}, [f"study.name: {NAME_RULE}, got '..'"]),
+    "name with a line break": ({"study__name": "a\n"}, [f"study.name: {NAME_RULE}, got 'a\\n'"]),
+    "name that is a number": ({"study__name": 7}, ["study.name: must be a text, got 7"]),
+    "seed below": ({"study__seed": -1}, ["study.seed: must be in [0, 2147483647], got -1"]),
+    "seed above": ({"study__seed": 2**31}, ["study.seed: must be in [0, 2147483647], got 2147483648"]),
+    "whole number with a point": ({"study__evaluations": 10.0}, ["study.evaluations: must be a whole number, got 10.0"]),
+    "whole number that is true": ({"study__evaluations": True}, ["study.evaluations: must be a whole number, got True"]),
+    "hours of nothing": ({"study__hours": 0}, ["study.hours: must be above 0, got 0"]),
+    "hours without end": ({"study__hours": math.inf}, ["study.hours: must be a finite number, got inf"]),
+    "not a choice": ({"study__score": "f1"}, ["study.score: must be 'accuracy' or 'loss', got 'f1'"]),
+    "list entry not a choice": ({"data__augment": ["crop", "rot"]}, ["data.augment[1]: must be 'crop' or 'flip', got 'rot'"]),
+    "list that is none": ({"export__formats": "torch"}, ["export.formats: must be a list, got 'torch'"]),
+    "empty list": ({"space__act_bits": []}, ["space.act_bits: must not be empty, got []"]),
+    "truth in words": ({"baseline__amp": "yes"}, ["baseline.amp: must be true or false, got 'yes'"]),
+    "learning rate of nan": ({"baseline__lr": math.nan}, ["baseline.lr: must be a finite number, got nan"]),
+    "half-open range": ({"finetune__label_smoothing": 1.0}, ["finetune.label_smoothing: must be in [0, 1), got 1.0"]),
+    "unknown dataset": (
+        {"data__name": "digit"},
+        [f"data.name: unknown name 'digit', did you mean 'digits'?, choose from {_choices('datasets')}"],
+    ),
+    "option out of range": ({"data__test_images": 3}, ["data.test_images: must be from 50 to 1500, got 3"]),
+    "unknown model": (
+        {"model__name": "resnet"},
+        [f"model.name: unknown name 'resnet', did you mean 'cifar_resnet'?, choose from {_choices('models')}, "
+         "torchvision:<name> or your own module:function"],
+    ),
+    "unknown algorithm": (
+        {"algorithm": {"name": "tpee"}},
+        [f"algorithm.name: unknown name 'tpee', did you mean 'tpe'?, choose from {_choices('algorithms')}"],
+    ),
+    "option of another type": (
+        {"algorithm": {"name": "tpe", "startup": 2.5}}, ["algorithm.startup: must be a whole number, got 2.5"],
+    ),
+    "truth of an option in words": (
+        {"quantizer__per_channel": "no"}, ["quantizer.per_channel: must be true or false, got 'no'"],
+    ),
+    "truth of an option as a number": (
+        {"quantizer__per_channel": 1}, ["quantizer.per_channel: must be true or false, got 1"],
+    ),
+    "option that is a list of numbers": (
+        {"data": {"name": "cifar10", "mean": "grey"}}, ["data.mean: must be a list of numbers, got 'grey'"],
+    ),
+    "importance under another name": (
+        {"pruning": {"name": "l1"}}, ["pruning.name: unknown option of 'l1', choose from importance, gradient_images"],
+    ),
+    "unknown exporter": (
+        {"export__formats": ["torch_weights", "tflite"]},
+        [f"export.formats[1]: unknown name 'tflite', choose from {_choices('exporters')}"],
+    ),
+    "budget above its range": ({"budgets": {"flops": 1.5}}, ["budgets.flops: must be in (0, 1], got 1.5"]),
+    "budget of nothing": ({"budgets": {"params": 0}}, ["budgets.params: must be in (0, 1], got 0"]),
+    "budget without end": ({"budgets": {"size_bytes": math.inf}}, ["budgets.size_bytes: must be a finite number, got inf"]),
+    "budget below its range": ({"budgets": {"weight_bits": 1}}, ["budgets.weight_bits: must be in [2, 32], got 1"]),
+    "budget of text": ({"budgets": {"flops": "half"}}, ["budgets.flops: must be a number, got 'half'"]),
+    "unknown budget": (
+        {"budgets": {"flop": 0.5}},
+        [f"budgets.flop: unknown name 'flop', did you mean 'flops'?, choose from {_choices('budgets')}"],
+    ),
+    "everything pruned": ({"space__prune_rate": [0.0, 1.0]}, ["space.prune_rate[1]: must be in [0, 1), got 1.0"]),
+    "bits between": ({"space__act_bits": [4, 9, 32]}, ["space.act_bits[1]: must be 2 to 8, or 32 for float, got 9"]),
+    "bits of the ends": (
+        {"space__first_last_bits": 1},
+        ["space.first_last_bits: must be 2 to 8, 32 for float, or 0 to search them, got 1"],
+    ),
+    "bits of the ends beyond float": ({"space__first_last_bits": 33}, ["space.first_last_bits: must be in [0, 32], got 33"]),
+    "pin of an unknown knob": (
+        {"space__pin": {"conv1": {"bits": 8}}},
+        ["space.pin.conv1.bits: unknown knob, choose from prune_rate, weight_bits, act_bits"],
+    ),
+    "pin between levels": (
+        {"space__pin": {"conv1": {"weight_bits": 4.5}}},
+        ["space.pin.conv1.weight_bits: must be 2 to 8, or 32 for float, got 4.5"],
+    ),
+    "pin without end": (
+        {"space__pin": {"conv1": {"weight_bits": math.inf}}},
+        ["space.pin.conv1.weight_bits: must be a finite number, got inf"],
+    ),
+    "pin of no number": (
+        {"space__pin": {"conv1": {"act_bits": math.nan}}}, ["space.pin.conv1.act_bits: must be a finite number, got nan"],
+    ),
+    "pin without a knob": ({"space__pin": {"conv1": 8}}, ["space.pin.conv1: must be a table, got 8"]),
+    "pin of a name with dots": (
+        tomllib.loads("[space.pin.layer1.conv1]\nweight_bits = 8"),
+        ["space.pin.layer1.conv1: must be a number, got {'weight_bits': 8}; "
+         'quote names with dots, as in [space.pin."layer1.0.conv1"]'],
+    ),
+    "unknown rung": (
+        {"rungs": [{"kind": "train"}]},
+        ["rungs[0].kind: must be 'calibrate', 'few_shot' or 'fine_tune', got 'train'"],
+    ),
+    "rungs as one table": ({"rungs": {"kind": "calibrate"}}, ["rungs: must be a list, got {'kind': 'calibrate'}"]),
+    "no rungs": ({"rungs": []}, ["rungs: must not be empty, got []"]),
+    "training without steps": (
+        {"rungs": [{"kind": "calibrate"}, {"kind": "few_shot"}]},
+        ["rungs[1].steps: must be at least 1 when kind is 'few_shot', got 0"],
+    ),
+    "calibration with steps": (
+        {"rungs": [{"kind": "calibrate", "steps": 3}]}, ["rungs[0].steps: must be 0 when kind is 'calibrate', got 3"],
+    ),
+    "batches of one": (
+        {"rungs": [{"kind": "few_shot", "steps": 3, "batch_size": 1}]}, ["rungs[0].batch_size: must be at least 2, got 1"],
+    ),
+    "no workers": ({"workers__count": 0}, ["workers.count: must be at least 1, got 0"]),
+    "negative GPUs": ({"workers__gpus": -0.5}, ["workers.gpus: must be at least 0, got -0.5"]),
+}  # fmt: skip
