@@ -216,7 +216,7 @@ class Pipeline:
         self.run.write(path, {**recipe(self.spec, plan, self.prepared.dataset), "costs": costs})
 
     def _progress(self, stage: str) -> Callable[[dict[str, Any]], None]:
-        return lambda state: self.console.update({**state, "stage": stage})
+        return lambda state: self.console.update({**state, "stage": stage, "budgets": dict(self.spec.budgets)})
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
