@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 
-def save(value: Any, path: Path) -> None:
-    """`torch.save` that leaves the old file or the whole new one."""
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write into; readers see the old one or the whole new one, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            torch.save(value, file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -24,6 +27,12 @@ def save(value: Any, path: Path) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def save(value: Any, path: Path) -> None:
+    """`torch.save`, atomically."""
+    with atomic(path) as file:
+        torch.save(value, file)
 
 
 def load(path: Path) -> Any:

@@ -85,7 +85,8 @@ def finetune(
         **_accuracy("select", Accuracy(best.accuracy, len(select))),
         **evaluate_test(model, context.dataset, context.device, folder / "correct.npy"),
     }
-    _write(finished, json.dumps(result, indent=2))
+    with files.atomic(finished) as file:
+        file.write(json.dumps(result, indent=2).encode())
     checkpoint.unlink(missing_ok=True)
     return result
 
@@ -115,9 +116,8 @@ def evaluate_test(
     loader = Loader(dataset, Slice(dataset.test_images, dataset.test_labels, everything), device)
     right, _ = evaluate(model.to(memory_format=torch.channels_last), loader)
     if correct is not None:
-        temporary = correct.with_suffix(".tmp.npy")
-        np.save(temporary, right)
-        temporary.replace(correct)
+        with files.atomic(correct) as file:
+            np.save(file, right)
     return _accuracy("test", Accuracy(float(right.mean()), len(right)))
 
 
@@ -136,12 +136,6 @@ def _accuracy(name: str, found: Accuracy) -> dict[str, Any]:
         f"{name}_images": found.images,
         f"{name}_standard_error": found.standard_error,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def time_step(context: Context, plan: Plan | None, batch_size: int, steps: int) -> float:
