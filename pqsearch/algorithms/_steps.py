@@ -1,12 +1,13 @@
-"""Steps between levels, and the search for a plan that nobody has asked for yet."""
+"""Steps between levels, and the search for plans that nobody has asked for yet."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 import numpy as np
 
-from pqsearch.problem import Genes, IntArray, Problem
+from pqsearch.problem import FloatArray, Genes, IntArray, Problem
 
 #: A plan that was seen before is mutated again, a little more each time, at most this often.
 RETRIES = 8
@@ -17,8 +18,8 @@ class Steps:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._top: IntArray = np.asarray(problem.levels, dtype=np.int64) - 1
-        self._free = np.flatnonzero(self._top)
+        self.top: IntArray = np.asarray(problem.levels, dtype=np.int64) - 1
+        self._free = np.flatnonzero(self.top)
 
     def mutate(self, rng: np.random.Generator, genes: IntArray, expected: float) -> IntArray:
         """Genes (knobs,) with `expected` of the knobs moved by one or two levels, at least one of them."""
@@ -27,19 +28,38 @@ class Steps:
         chosen = self._free[rng.random(len(self._free)) < expected / len(self._free)]
         if not len(chosen):
             chosen = rng.choice(self._free, size=1)
+        size = np.where(rng.random(len(chosen)) < 0.3, 2, 1)
         genes = genes.copy()
-        genes[chosen] += rng.choice([-2, -1, 1, 2], size=len(chosen), p=[0.15, 0.35, 0.35, 0.15])
-        return np.clip(genes, 0, self._top)
+        genes[chosen] += np.where(rng.random(len(chosen)) < 0.5, size, -size)
+        return np.minimum(np.maximum(genes, 0), self.top)
 
-    def unseen(self, rng: np.random.Generator, genes: IntArray, seen: AbstractSet[Genes], expected: float) -> Genes:
-        """Repaired genes that are not in `seen`, mutated until they are; the last ones tried where all were."""
-        found = self._repaired(genes)
-        for retry in range(1, RETRIES + 1):
-            if found not in seen:
-                break
-            genes = self.mutate(rng, genes, expected * (1 + retry))
-            found = self._repaired(genes)
+    def rounded(self, rng: np.random.Generator, position: FloatArray) -> IntArray:
+        """A real position (knobs,) as levels, up or down by chance: in the mean it stays where it is."""
+        return np.minimum(np.maximum(np.floor(position + rng.random(len(position))), 0), self.top).astype(np.int64)
+
+    def novel(
+        self,
+        rngs: Sequence[np.random.Generator],
+        genes: Sequence[IntArray],
+        seen: AbstractSet[Genes],
+        expected: float,
+    ) -> list[Genes]:
+        """Repaired genes, one for each of `genes`, different from `seen` and from each other.
+
+        Known ones are mutated until they are new; where all tries were known the last one stays.
+        """
+        found = self._repaired(np.stack(list(genes)))
+        taken: set[Genes] = set()
+        for index, rng in enumerate(rngs):
+            wanted = genes[index]
+            for retry in range(1, RETRIES + 1):
+                if found[index] not in seen and found[index] not in taken:
+                    break
+                wanted = self.mutate(rng, wanted, expected * (1 + retry))
+                found[index] = self._repaired(wanted[None])[0]
+            taken.add(found[index])
         return found
 
-    def _repaired(self, genes: IntArray) -> Genes:
-        return tuple(map(int, self._problem.repair(np.clip(genes, 0, self._top)[None])[0]))
+    def _repaired(self, genes: IntArray) -> list[Genes]:
+        legal = np.minimum(np.maximum(genes, 0), self.top)
+        return [tuple(row) for row in self._problem.repair(legal).tolist()]

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from pqsearch.algorithms._archive import Archive
+from pqsearch.algorithms._starts import Starts
 from pqsearch.algorithms._steps import Steps
-from pqsearch.problem import Finished, Genes, IntArray, Outcome, Problem, Proposal, Wait, uniform_genes
+from pqsearch.problem import Finished, Genes, IntArray, Outcome, Problem, Proposal, Wait
 from pqsearch.rooms import Doc, Range
 
 
@@ -35,34 +36,30 @@ class Algorithm:
             float, Doc("Levels by which initial candidates scatter around uniform plans."), Range(0, 100)
         ] = 0.5,
     ) -> None:
-        self._problem = problem
         self._seed = seed
         self._population = population
         self._tournament = tournament
         self._crossover = crossover
         self._mutation = mutation
-        self._spread = spread
-        self._archive = Archive()
+        self._archive = Archive(population)
+        self._starts = Starts(problem, spread)
         self._steps = Steps(problem)
-        uniform = uniform_genes(problem)
-        # Where no uniform plan holds the budgets, whatever repair makes of the middle is as good a centre.
-        centres = uniform if len(uniform) else (np.asarray(problem.levels) - 1)[None] // 2
-        self._centres: IntArray = problem.repair(centres)
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
         """Initial candidates while fewer than `population` were asked, children of the best afterwards."""
-        parents = np.array(self._archive.ranked()[: self._population], dtype=np.int64)
+        parents = self._archive.parents()
         born = len(self._archive.asked)
-        seen = set(self._archive.seen)
-        proposals = []
-        for offset, id in enumerate(ids):
-            rng = np.random.default_rng((self._seed, id))
-            initial = born + offset < self._population or len(parents) < 2
-            genes = self._initial(rng) if initial else self._child(rng, parents)
-            repaired = self._steps.unseen(rng, genes, seen, self._mutation)
-            seen.add(repaired)
-            proposals.append(Proposal(repaired, {"origin": "initial" if initial else "child"}))
-        return proposals
+        rngs = [np.random.default_rng((self._seed, id)) for id in ids]
+        initial = [born + offset < self._population or len(parents) < 2 for offset in range(len(ids))]
+        genes = [
+            self._starts.draw(rng) if first else self._child(rng, parents)
+            for rng, first in zip(rngs, initial, strict=True)
+        ]
+        plans = self._steps.novel(rngs, genes, self._archive.seen, self._mutation)
+        return [
+            Proposal(plan, {"origin": "initial" if first else "child"})
+            for plan, first in zip(plans, initial, strict=True)
+        ]
 
     def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None:
         self._archive.add(id, genes)
@@ -70,15 +67,11 @@ class Algorithm:
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
         self._archive.tell(id, genes, outcome)
 
-    def _initial(self, rng: np.random.Generator) -> IntArray:
-        centre = self._centres[rng.integers(len(self._centres))]
-        return centre + np.rint(rng.normal(0, self._spread, len(centre))).astype(np.int64)
-
     def _child(self, rng: np.random.Generator, parents: IntArray) -> IntArray:
         first, second = self._select(rng, parents), self._select(rng, parents)
-        child = first.copy()
+        child = first
         if rng.random() < self._crossover:
-            child = np.where(rng.random(len(child)) < 0.5, first, second)
+            child = np.where(rng.random(len(first)) < 0.5, first, second)
         return self._steps.mutate(rng, child, self._mutation)
 
     def _select(self, rng: np.random.Generator, parents: IntArray) -> IntArray:

@@ -52,14 +52,9 @@ class Algorithm:
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
         history = [self._trial(id, genes, outcome) for id, genes, outcome in self._archive.told()]
-        seen = set(self._archive.seen)
-        proposals = []
-        for id in ids:
-            rng = np.random.default_rng((self._seed, id))
-            genes = self._steps.unseen(rng, self._draw(id, history), seen, MUTATION)
-            seen.add(genes)
-            proposals.append(Proposal(genes))
-        return proposals
+        rngs = [np.random.default_rng((self._seed, id)) for id in ids]
+        drawn = [self._draw(id, history) for id in ids]
+        return [Proposal(genes) for genes in self._steps.novel(rngs, drawn, self._archive.seen, MUTATION)]
 
     def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None:
         self._archive.add(id, genes)

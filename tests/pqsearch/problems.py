@@ -52,13 +52,15 @@ class Knapsack:
         """Lower from the last knob on until it fits, then raise from the first on while it fits."""
         top, limit = np.array(self.levels) - 1, self.limits[0]
         found = np.clip(np.asarray(genes, dtype=np.int64), 0, top)
-        for row in found:
-            for knob in reversed(range(len(row))):
-                while row @ self._weights > limit and row[knob] > 0:
-                    row[knob] -= 1
-            for knob in range(len(row)):
-                while row[knob] < top[knob] and row @ self._weights + self._weights[knob] <= limit:
-                    row[knob] += 1
+        slack = limit - found @ self._weights
+        for knob, weight in reversed(list(enumerate(self._weights))):
+            down = np.minimum(found[:, knob], np.ceil(np.maximum(0.0, -slack) / weight)).astype(np.int64)
+            found[:, knob] -= down
+            slack += down * weight
+        for knob, weight in enumerate(self._weights):
+            up = np.minimum(top[knob] - found[:, knob], np.floor(np.maximum(0.0, slack) / weight)).astype(np.int64)
+            found[:, knob] += up
+            slack -= up * weight
         return found
 
     def decode(self, genes: Genes) -> Plan:
@@ -70,6 +72,16 @@ class Knapsack:
 
     def costs_of(self, plan: Plan) -> dict[str, float]:
         return {"bits": float(self.costs(np.array([self.encode(plan)]))[0, 0])}
+
+
+@dataclass(frozen=True)
+class Free(Knapsack):
+    """Knobs under no budget, and nothing to fill."""
+
+    share: float = 1.0
+
+    def repair(self, genes: IntArray) -> IntArray:
+        return np.clip(np.asarray(genes, dtype=np.int64), 0, np.array(self.levels) - 1)
 
 
 Score = Callable[[Genes], float]

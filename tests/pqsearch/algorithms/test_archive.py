@@ -40,3 +40,21 @@ def test_ties_go_to_the_older_and_equal_genes_rank_once() -> None:
     for id, genes in ((5, (5,)), (2, (2,)), (7, (2,))):
         archive.tell(id, genes, Outcome((0.3,)))
     assert archive.ranked() == [(2,), (5,)]
+
+
+def test_only_the_best_are_kept_in_order_and_those_pushed_out_return_when_a_better_one_fails() -> None:
+    archive = Archive(keep=2)
+    for id, value in enumerate((0.3, 0.1, 0.2)):
+        archive.tell(id, (id,), Outcome((value,)))
+    assert archive.ranked() == [(1,), (2,)]
+    archive.tell(1, (1,), Outcome((), 1, failed=True))
+    assert archive.ranked() == [(2,), (0,)]
+    assert archive.parents().tolist() == [[2], [0]]
+
+
+def test_a_word_said_twice_is_nothing_new() -> None:
+    archive = Archive()
+    assert archive.tell(0, (0,), Outcome((0.1,), 0))
+    assert not archive.tell(0, (0,), Outcome((0.1,), 0))
+    assert archive.tell(0, (0,), Outcome((0.2,), 1))
+    assert not archive.tell(0, (0,), Outcome((0.1,), 0))

@@ -1,0 +1,23 @@
+"""Where a population begins: scattered around the uniform plans at the budgets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pqsearch.problem import IntArray, Problem, uniform_genes
+
+
+class Starts:
+    """Draws initial genes. Plans drawn level by level spend the budgets badly; around uniform ones they do not."""
+
+    def __init__(self, problem: Problem, spread: float) -> None:
+        self._spread = spread
+        uniform = uniform_genes(problem)
+        # Where no uniform plan holds the budgets, whatever repair makes of the middle is as good a centre.
+        centres = uniform if len(uniform) else (np.asarray(problem.levels) - 1)[None] // 2
+        self.centres: IntArray = problem.repair(centres)
+
+    def draw(self, rng: np.random.Generator) -> IntArray:
+        """Genes (knobs,), not repaired."""
+        centre = self.centres[rng.integers(len(self.centres))]
+        return centre + np.rint(rng.normal(0, self._spread, len(centre))).astype(np.int64)

@@ -1,0 +1,110 @@
+"""A Gaussian process over genes: what plans that nobody has measured may be worth.
+
+Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1. The kernel is a sum of one Brownian
+kernel per knob (an additive effect of any shape over its levels) and one squared exponential over all knobs (what they do
+together); shares, length and noise are the likeliest of a small grid (section 5.4.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
+from pqsearch.problem import FloatArray, IntArray
+
+#: Share of the variance that is additive; length of the joint part, in typical distances; noise variance by signal variance.
+SHARES = (0.5, 0.8, 0.98)
+LENGTHS = (0.7, 1.5)
+NOISES = (0.03, 0.1, 0.3, 1.0, 3.0)
+#: Results that the hyperparameters are chosen on.
+MOST_FITTED = 160
+
+
+@dataclass(frozen=True)
+class Hyper:
+    share: float
+    length: float
+    noise: float
+
+
+class Kernel:
+    """Similarity of genes, 1 on average for a plan with itself."""
+
+    def __init__(self, levels: IntArray) -> None:
+        top = np.maximum(levels - 1, 1)
+        self._scale = 1.0 / top
+        self._knobs = np.repeat(np.arange(len(levels)), levels - 1)
+        self._rungs = np.concatenate([np.arange(1, count) for count in levels]) if len(self._knobs) else np.zeros(0)
+        self._weights = 1.0 / np.sqrt(top[self._knobs] * max(1, int((levels > 1).sum())))
+
+    def climbed(self, genes: IntArray) -> FloatArray:
+        """Which levels each plan has reached (plans, levels over all knobs), so that their products are min(a, b)."""
+        return (genes[:, self._knobs] >= self._rungs) * self._weights
+
+    def distances(self, first: IntArray, second: IntArray) -> FloatArray:
+        """Mean squared distance over knobs, in ranges (plans, plans)."""
+        a, b = first * self._scale, second * self._scale
+        squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+        return np.maximum(squares, 0.0) / max(1, first.shape[1])
+
+
+class Surrogate:
+    """The posterior given genes (plans, knobs) and targets (plans,), smaller being better."""
+
+    def __init__(self, kernel: Kernel, genes: IntArray, targets: FloatArray, hyper: Hyper | None = None) -> None:
+        self._kernel, self.genes = kernel, genes
+        self._offset = float(targets.mean())
+        self._unit = float(targets.std()) or 1.0
+        self._targets = (targets - self._offset) / self._unit
+        climbed = kernel.climbed(genes)
+        self._centre = climbed.mean(0)
+        self._climbed = climbed - self._centre
+        self._additive_unit = float((self._climbed**2).sum(1).mean()) or 1.0
+        self._distances = kernel.distances(genes, genes)
+        self._typical = float(self._distances.mean()) or 1.0
+        self.hyper = hyper or self._likeliest()
+        noisy = self._covariance(self.hyper) + self.hyper.noise * np.eye(len(genes))
+        self._factor = cho_factor(noisy, lower=True)
+        self._weights = cho_solve(self._factor, self._targets)
+
+    def predict(self, genes: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation, without the noise of a measurement, of plans (plans, knobs)."""
+        climbed = self._kernel.climbed(genes) - self._centre
+        share, length = self.hyper.share, self.hyper.length
+        across = share * (climbed @ self._climbed.T) / self._additive_unit
+        across += (1 - share) * self._joint(self._kernel.distances(genes, self.genes), length)
+        own = share * (climbed**2).sum(1) / self._additive_unit + 1 - share
+        half = solve_triangular(self._factor[0], across.T, lower=True)
+        variance = np.maximum(own - (half**2).sum(0), 1e-9)
+        return self._offset + self._unit * (across @ self._weights), self._unit * np.sqrt(variance)
+
+    @cached_property
+    def fitted(self) -> FloatArray:
+        """The posterior mean of the plans it was given: their targets, rid of some of the noise."""
+        return self._offset + self._unit * (self._covariance(self.hyper) @ self._weights)
+
+    def _joint(self, distances: FloatArray, length: float) -> FloatArray:
+        return np.exp(-distances / (2 * self._typical * length**2))
+
+    def _covariance(self, hyper: Hyper) -> FloatArray:
+        additive = self._climbed @ self._climbed.T / self._additive_unit
+        return hyper.share * additive + (1 - hyper.share) * self._joint(self._distances, hyper.length)
+
+    def _likeliest(self) -> Hyper:
+        """The grid point of the largest marginal likelihood, the signal's scale being profiled out."""
+        found = (float("inf"), Hyper(SHARES[0], LENGTHS[0], NOISES[0]))
+        count = len(self._targets)
+        if not self._targets.any():  # nothing to learn from equal scores
+            return found[1]
+        for share in SHARES:
+            for length in LENGTHS:
+                values, vectors = np.linalg.eigh(self._covariance(Hyper(share, length, 0.0)))
+                rotated = (vectors.T @ self._targets) ** 2
+                for noise in NOISES:
+                    spectrum = np.maximum(values, 0.0) + noise
+                    cost = count * np.log((rotated / spectrum).sum() / count) + np.log(spectrum).sum()
+                    found = min(found, (float(cost), Hyper(share, length, noise)), key=lambda pair: pair[0])
+        return found[1]

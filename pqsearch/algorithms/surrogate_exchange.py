@@ -1,0 +1,156 @@
+"""Exchange moves between good plans, screened by a surrogate: the default, made for few and noisy evaluations.
+
+Plans lie on their budgets, so a good step gives one layer what it takes from others: some knobs go up, others down, and
+repair settles the rest. Hundreds of such children of the best plans are judged by a Gaussian process (`_surrogate`) and bred
+again; one is measured, chosen by a confidence bound whose optimism is drawn anew each time (the randomised GP-UCB of
+Berk et al., 2020), so that proposals made at once differ. The best plans are the best by the process' mean and not by the
+score, which noise flatters. Results of lower rungs, and failures, count as worse than all of a higher one, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from pqsearch.algorithms._archive import Archive
+from pqsearch.algorithms._starts import Starts
+from pqsearch.algorithms._steps import Steps
+from pqsearch.algorithms._surrogate import MOST_FITTED, Hyper, Kernel, Surrogate
+from pqsearch.problem import Finished, FloatArray, Genes, IntArray, Outcome, Problem, Proposal, Wait
+from pqsearch.rooms import Doc, Range
+
+#: Results the surrogate is given: as many of the best as of the latest.
+MOST_GIVEN = 400
+#: Results without which there is no surrogate.
+FEWEST_GIVEN = 4
+#: How much of their own order the results of lower rungs keep: that they fell behind says more than by how much.
+LOWER_RUNGS = 0.3
+
+
+class Algorithm:
+    """Surrogate-screened evolutionary search over level space."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        seed: int,
+        *,
+        startup: Annotated[int, Doc("Candidates around uniform plans before the surrogate."), Range(4, 10000)] = 12,
+        parents: Annotated[int, Doc("Plans that children are bred from."), Range(1, 1000)] = 12,
+        children: Annotated[int, Doc("Children that are judged in each round of breeding."), Range(2, 10000)] = 64,
+        rounds: Annotated[int, Doc("Rounds of breeding before one child is measured."), Range(1, 100)] = 3,
+        optimism: Annotated[float, Doc("Standard deviations that uncertainty counts for."), Range(0, 10)] = 1.0,
+        spread: Annotated[
+            float, Doc("Levels by which first candidates scatter around uniform plans."), Range(0, 100)
+        ] = 0.7,
+    ) -> None:
+        self._problem, self._seed = problem, seed
+        self._startup, self._parents, self._children, self._rounds = startup, parents, children, rounds
+        self._optimism = optimism
+        self._archive = Archive(MOST_GIVEN // 2)
+        self._starts = Starts(problem, spread)
+        self._steps = Steps(problem)
+        self._free = np.flatnonzero(self._steps.top)
+        self._kernel = Kernel(np.asarray(problem.levels, dtype=np.int64))
+        self._model: tuple[int, Surrogate] | None = None
+        self._hyper: tuple[tuple[Any, ...], Hyper] | None = None
+        self._words = 0
+
+    def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
+        model = self._surrogate()
+        born = len(self._archive.asked)
+        rngs = [np.random.default_rng((self._seed, id)) for id in ids]
+        first = [model is None or born + offset < self._startup for offset in range(len(ids))]
+        genes = [
+            self._starts.draw(rng) if model is None or initial else self._bred(rng, model)
+            for rng, initial in zip(rngs, first, strict=True)
+        ]
+        plans = self._steps.novel(rngs, genes, self._archive.seen, 2.0)
+        return [
+            Proposal(plan, {"origin": "initial" if initial else "child"})
+            for plan, initial in zip(plans, first, strict=True)
+        ]
+
+    def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None:
+        self._archive.add(id, genes)
+
+    def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
+        self._words += self._archive.tell(id, genes, outcome)
+
+    def _surrogate(self) -> Surrogate | None:
+        """Fitted to what was told so far; None while too little was."""
+        if self._model is None or self._model[0] != self._words:
+            model = self._fit()
+            if model is None:
+                return None
+            self._model = self._words, model
+        return self._model[1]
+
+    def _fit(self) -> Surrogate | None:
+        told = self._archive.told()
+        if len(told) < FEWEST_GIVEN or len(self._free) == 0:
+            return None
+        genes, targets = _targets(told)
+        # The shape of the landscape is learned from the first results, again each time there is half as much more.
+        growth = int(np.log(len(told) / FEWEST_GIVEN) / np.log(1.5))
+        count = min(MOST_FITTED, FEWEST_GIVEN * 1.5**growth)
+        head = tuple(told[: int(count)])
+        if self._hyper is None or self._hyper[0] != head:
+            self._hyper = head, Surrogate(self._kernel, *_targets(list(head))).hyper
+        if len(genes) > MOST_GIVEN:
+            best = np.argsort(targets, kind="stable")[: MOST_GIVEN // 2]
+            chosen = np.union1d(best, np.arange(len(genes) - MOST_GIVEN // 2, len(genes)))
+            genes, targets = genes[chosen], targets[chosen]
+        return Surrogate(self._kernel, genes, targets, self._hyper[1])
+
+    def _bred(self, rng: np.random.Generator, model: Surrogate) -> IntArray:
+        """The most promising new plan of all rounds."""
+        optimism = self._optimism * abs(rng.normal())
+        order = np.argsort(model.fitted, kind="stable")
+        parents = model.genes[order[: self._parents]]
+        best: tuple[float, IntArray] = (float("inf"), parents[0])
+        for _ in range(self._rounds):
+            children = self._problem.repair(self._litter(rng, parents))
+            mean, deviation = model.predict(children)
+            values: FloatArray = mean - optimism * deviation
+            ranked = np.argsort(values, kind="stable")
+            for index in ranked:
+                if values[index] >= best[0]:
+                    break
+                if tuple(children[index].tolist()) not in self._archive.seen:
+                    best = float(values[index]), children[index]
+                    break
+            parents = np.concatenate([children[ranked[: self._parents]], parents[: self._parents // 2]])
+        return best[1]
+
+    def _litter(self, rng: np.random.Generator, parents: IntArray) -> IntArray:
+        """Children (children, knobs), not repaired: crossover for half of them, then an exchange."""
+        count, knobs = self._children, parents.shape[1]
+        first, second = rng.integers(len(parents), size=(2, count))
+        mixed = (rng.random((count, knobs)) < 0.5) & (rng.random(count) < 0.5)[:, None]
+        litter = np.where(mixed, parents[second], parents[first])
+        # As many knobs go up as go down, one to three each.
+        pairs = rng.integers(1, 4, size=count)
+        order = rng.random((count, len(self._free))).argsort(1)[:, :6]
+        for place in range(order.shape[1]):
+            step = np.where(place < 2 * pairs, 1 - 2 * (place % 2), 0)
+            litter[np.arange(count), self._free[order[:, place]]] += step
+        return np.minimum(np.maximum(litter, 0), self._steps.top)
+
+
+def _targets(told: list[tuple[int, Genes, Outcome]]) -> tuple[IntArray, FloatArray]:
+    """Genes (plans, knobs) and what the surrogate learns: normal scores of the ranks, since rungs share no scale."""
+    genes = np.array([genes for _, genes, _ in told], dtype=np.int64)
+    groups = np.array([-1 if outcome.failed else outcome.rung for *_, outcome in told], dtype=np.int64)
+    keys = [(-group, outcome.values) for group, (*_, outcome) in zip(groups.tolist(), told, strict=True)]
+    place = {key: rank for rank, key in enumerate(sorted(set(keys)))}
+    ranks = np.array([place[key] for key in keys], dtype=np.int64)
+    counts = np.bincount(ranks)
+    targets: FloatArray = ndtri(((np.cumsum(counts) - 0.5 * counts) / len(told))[ranks])
+    for group in np.unique(groups)[:-1]:
+        members = groups == group
+        targets[members] = targets[members].mean() + LOWER_RUNGS * (targets[members] - targets[members].mean())
+    return genes, targets

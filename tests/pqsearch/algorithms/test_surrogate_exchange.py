@@ -1,0 +1,72 @@
+"""What the default algorithm does beyond what every algorithm does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pqsearch.algorithms.surrogate_exchange import _targets
+from pqsearch.problem import Outcome
+from tests.pqsearch.algorithms.folding import hand_out, make, proposals
+from tests.pqsearch.problems import Knapsack, coupled
+
+PROBLEM = Knapsack([5] * 16)
+
+
+def _searched(
+    seed: int = 0, evaluations: int = 60, **options: float
+) -> tuple[object, list[tuple[tuple[int, ...], float]]]:
+    score = coupled(PROBLEM)
+    rng = np.random.default_rng(seed)
+    algorithm, found = make("surrogate_exchange", PROBLEM, seed, **options), []
+    for first in range(0, evaluations, 2):
+        for id, genes, _ in hand_out(algorithm, PROBLEM, first, 2):
+            value = score(genes) + 0.01 * rng.normal()
+            algorithm.tell(id, genes, Outcome((value,)))
+            found.append((genes, score(genes)))
+    return algorithm, found
+
+
+def test_children_are_better_than_the_first_candidates_and_all_are_new() -> None:
+    _, found = _searched()
+    assert len({genes for genes, _ in found}) == len(found)
+    values = [value for _, value in found]
+    assert np.mean(values[-20:]) < np.min(values[:12])
+
+
+def test_proposals_made_at_once_differ() -> None:
+    algorithm, _ = _searched()
+    assert len({one.genes for one in proposals(algorithm, 60, 16)}) == 16
+
+
+def test_failures_rank_behind_lower_rungs_and_those_behind_higher_ones() -> None:
+    told = [
+        (0, (0,), Outcome((0.9,), 1)),
+        (1, (1,), Outcome((0.1,), 0)),
+        (2, (2,), Outcome((), failed=True)),
+        (3, (3,), Outcome((0.8,), 1)),
+        (4, (4,), Outcome((), 1, failed=True)),
+    ]
+    genes, targets = _targets(told)
+    assert genes.ravel().tolist() == [0, 1, 2, 3, 4]
+    assert targets[3] < targets[0] < targets[1] < targets[2] == targets[4]
+
+
+def test_with_every_result_a_failure_it_keeps_drawing() -> None:
+    algorithm = make("surrogate_exchange", PROBLEM)
+    for first in range(0, 40, 4):
+        for id, genes, _ in hand_out(algorithm, PROBLEM, first, 4):
+            algorithm.tell(id, genes, Outcome((), failed=True))
+    assert len({one.genes for one in proposals(algorithm, 40, 8)}) == 8
+
+
+def test_more_results_than_the_surrogate_takes_leave_it_the_best_and_the_latest() -> None:
+    algorithm = make("surrogate_exchange", PROBLEM)
+    plans = PROBLEM.repair(np.random.default_rng(0).integers(0, 5, (900, 16)))
+    score = coupled(PROBLEM)
+    for id, genes in enumerate(map(tuple, plans.tolist())):
+        algorithm.asked(id, genes, {})
+        algorithm.tell(id, genes, Outcome((score(genes),)))
+    given = {tuple(row) for row in algorithm._surrogate().genes.tolist()}
+    assert len(algorithm._surrogate().genes) <= 400
+    assert min(map(tuple, plans.tolist()), key=score) in given
+    assert tuple(plans[-1].tolist()) in given
