@@ -58,7 +58,7 @@ def finetune_all(
             for reference in done:
                 job = pending.pop(reference)
                 results[job.folder(run)] = _result(reference, job)
-            _tell(progress, run, todo, {job.role for job in pending.values()})
+            _tell(progress, run, todo, {job.role for job in pending.values()}, spec.finetune.epochs)
     return {job.role: {**results[job.folder(run)], "role": job.role} for job in jobs}
 
 
@@ -71,16 +71,17 @@ def _result(reference: Any, job: Job) -> dict[str, Any]:
         raise SearchAborted(f"the fine-tune of {job.role} failed: {error.cause}") from error
 
 
-def _tell(progress: Callable[[dict[str, Any]], None], run: RunDirectory, todo: list[Job], running: set[str]) -> None:
-    done = total = 0
+def _tell(
+    progress: Callable[[dict[str, Any]], None], run: RunDirectory, todo: list[Job], running: set[str], epochs: int
+) -> None:
+    done = 0
     latest: dict[str, Any] = {}
     for job in todo:
         seen = run.read(job.folder(run) / "progress.json") or {}
-        done += seen.get("total", 0) if job.role not in running else seen.get("done", 0)
-        total += seen.get("total", 0)
+        done += seen.get("done", 0) if job.role in running else epochs
         if job.role in running and seen:
             latest = {**seen, "role": job.role}
-    progress({**latest, "stage": "finetune", "done": done, "total": total, "running": len(running)})
+    progress({**latest, "stage": "finetune", "done": done, "total": epochs * len(todo), "running": len(running)})
 
 
 def _finetune(spec_values: dict[str, Any], run_dir: str, role: str, plan: dict[str, Any] | None) -> dict[str, Any]:

@@ -91,7 +91,9 @@ class TrainSpec(_Section):
     weight_decay: float = Field(5e-4, ge=0, description="Not applied to batch norm, biases and quantiser steps.")
     warmup_epochs: float = Field(1.0, ge=0, description="Linear warm-up before the cosine.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
-    amp: bool = Field(True, description="Mixed precision, on GPUs only.")
+    amp: bool = Field(
+        True, description="Mixed precision: float16 on GPUs, bfloat16 on CPUs that compute in it. Scores are float32."
+    )
 
 
 class BaselineSpec(TrainSpec):
@@ -150,6 +152,7 @@ class RungSpec(_Section):
     steps: int = Field(0, ge=0, description="Training steps.")
     lr: float = Field(0.01, gt=0, description="Peak learning rate of the steps.")
     batch_size: int = Field(64, ge=2, description="Images a step.")
+    amp: bool = Field(True, description="Mixed precision, as in `[finetune]`.")
 
 
 class QuantizerSpec(_RoomSection):

@@ -139,7 +139,7 @@ class Loader:
 
     def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, without augmentation, in batches that fit in memory."""
-        batch_size = evaluation_batch(self._part.images.shape[1:])
+        batch_size = evaluation_batch(self._part.images.shape[1:], self._device)
         for start in range(0, len(self), batch_size):
             yield self.take(np.arange(start, min(start + batch_size, len(self))))
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainers.data import Loader
+from trainers.device import mixed_precision
 from trainers.quantized import step_parameters
 from trainers.seeds import derive, seeded
 
@@ -58,8 +59,9 @@ class Trainer:
             self.optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
         else:
             self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
-        self.amp = recipe.amp and device.type == "cuda"
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp)
+        self.mixed = mixed_precision(device) if recipe.amp else None
+        # Only float16 has too short an exponent for small gradients.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.mixed is torch.float16)
         self.step = 0
 
     def run(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
@@ -73,7 +75,7 @@ class Trainer:
         for images, labels in batches:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr * group["share"] * schedule(self.step, self.recipe)
-            with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.amp):
+            with torch.autocast(self.device.type, dtype=self.mixed, enabled=self.mixed is not None):
                 loss = self._loss(self.model(images), images, labels)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
@@ -91,7 +93,7 @@ class Trainer:
 
     def _loss(self, outputs: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         recipe = self.recipe
-        loss = functional.cross_entropy(outputs, labels, label_smoothing=recipe.label_smoothing)
+        loss = functional.cross_entropy(outputs.float(), labels, label_smoothing=recipe.label_smoothing)
         if self.teacher is None or not recipe.distillation:
             return loss
         with torch.no_grad():

@@ -97,7 +97,7 @@ def calibrate(context: Context, module: nn.Module, images: int, repeat: int = 0)
     """
     sample, _ = context.train.sample(images, "calibration", repeat)
     # Equal parts: the average over batches gives each the same weight.
-    parts = sample.tensor_split(-(-len(sample) // evaluation_batch(context.dataset.input_shape)))
+    parts = sample.tensor_split(-(-len(sample) // evaluation_batch(context.dataset.input_shape, context.device)))
     reestimate_norms(module, parts)
     calibrate_steps(module, sample[:STEP_IMAGES])
     reestimate_norms(module, parts)
@@ -174,6 +174,7 @@ def _train(context: Context, module: nn.Module, item: Item, rung: RungSpec) -> N
         lr=rung.lr,
         weight_decay=PROXY_WEIGHT_DECAY,
         warmup_steps=rung.steps // 10,
+        amp=rung.amp,
         seed=derive(*seed),
     )
     augment = tuple(context.spec.data.augment)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from pqsearch.plan import LayerPlan, Plan
 from tests.trainers.small import CPU, small_data, small_spec
-from trainers import files
+from trainers import files, loop
 from trainers.baseline import initial_model
 from trainers.compress import compress
 from trainers.data import Loader
@@ -83,9 +83,22 @@ def test_the_first_step_is_that_of_nesterov_momentum() -> None:
     before = net[4].weight.detach().clone()
     net.train()
     gradient = torch.autograd.grad(functional.cross_entropy(net(images), labels), net[4].weight)[0]
-    Trainer(net, Recipe(steps=1, lr=0.1), CPU).run([(images, labels)])
+    Trainer(net, Recipe(steps=1, lr=0.1, amp=False), CPU).run([(images, labels)])
     # Velocity starts as the gradient; Nesterov looks ahead by momentum times it.
     torch.testing.assert_close(net[4].weight.detach(), before - 0.1 * (gradient + 0.9 * gradient))
+
+
+def test_mixed_precision_computes_in_short_floats_and_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "mixed_precision", lambda device: torch.bfloat16)  # emulated where the CPU has none
+    losses, seen = {}, []
+    for amp in (True, False):
+        net = _net()
+        net[4].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+        trainer = Trainer(net, Recipe(steps=60, lr=0.02, amp=amp), CPU)
+        losses[amp] = [trainer.run(_batches()) for _ in range(10)]
+        assert all(parameter.dtype is torch.float32 for parameter in net.parameters())
+    assert set(seen) == {torch.bfloat16, torch.float32}
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)
 
 
 def test_a_distilled_loss_mixes_cross_entropy_and_the_scaled_divergence() -> None:
@@ -96,7 +109,7 @@ def test_a_distilled_loss_mixes_cross_entropy_and_the_scaled_divergence() -> Non
     divergence = 9 * (target * (target.log() - soft.log())).sum(1).mean()
     smooth = functional.cross_entropy(outputs, labels, label_smoothing=0.1)
     assert float(distillation_loss(outputs, wanted, 3)) == pytest.approx(float(divergence), rel=1e-5)
-    recipe = Recipe(steps=1, lr=1e-3, label_smoothing=0.1, distillation=0.7, temperature=3)
+    recipe = Recipe(steps=1, lr=1e-3, amp=False, label_smoothing=0.1, distillation=0.7, temperature=3)
     loss = Trainer(student, recipe, CPU, teacher).run([(images, labels)])
     assert loss == pytest.approx(0.3 * float(smooth) + 0.7 * float(divergence), rel=1e-5)
 

@@ -148,3 +148,21 @@ def test_a_step_that_training_drove_below_zero_gives_finite_values_and_gradients
 def test_bits_that_lsq_does_not_have_are_refused(bits: int) -> None:
     with pytest.raises(UserError, match=f"lsq has 2 to 8 bits, got {bits}"):
         Quantizer(bits, "act", 3, 1)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_short_floats_in_give_short_floats_out_and_nearly_the_same_gradients(bits: int) -> None:
+    x = _values(8, 3, 4, 4).to(torch.bfloat16)
+    upstream = _values(8, 3, 4, 4, seed=1)
+    found = {}
+    for dtype in (torch.bfloat16, torch.float32):
+        leaf = x.to(dtype).detach().requires_grad_()
+        quantizer = Quantizer(bits, "act", 3, 1)
+        quantizer.calibrate(x.float())
+        output = quantizer(leaf)
+        output.backward(upstream.to(dtype))
+        assert output.dtype is dtype and leaf.grad is not None and leaf.grad.dtype is dtype
+        assert quantizer.step.grad is not None and quantizer.step.grad.dtype is torch.float32
+        found[dtype] = output.float(), leaf.grad.float(), quantizer.step.grad
+    for short, long in zip(found[torch.bfloat16], found[torch.float32], strict=True):
+        torch.testing.assert_close(short, long, rtol=0.02, atol=0.05)

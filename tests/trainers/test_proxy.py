@@ -153,7 +153,7 @@ def test_calibration_matches_batch_norm_to_the_quantised_network(context: Contex
 def test_calibration_images_in_several_batches_weigh_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = small_context(tmp_path)
     sizes: list[int] = []
-    monkeypatch.setattr(proxy, "evaluation_batch", lambda shape: 60)
+    monkeypatch.setattr(proxy, "evaluation_batch", lambda shape, device: 60)
     monkeypatch.setattr(proxy, "reestimate_norms", lambda model, parts: sizes.extend(map(len, parts)))
     calibrate(context, compressed(context, PLAN), 64)
     assert sizes == [32, 32, 32, 32]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pqsearch.errors import UserError
-from trainers.device import evaluation_batch, fingerprint, pick, set_threads
+from trainers.device import evaluation_batch, fingerprint, mixed_precision, pick, set_threads
 from trainers.seeds import derive, numpy_generator, seeded, torch_generator
 
 
@@ -45,6 +45,16 @@ def test_a_gpu_that_is_not_there_is_the_users_mistake(monkeypatch: pytest.Monkey
         pick(0.5)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_short_floats_are_used_on_processors_that_compute_in_them(
+    native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert mixed_precision(torch.device("cpu")) is (torch.bfloat16 if native else None)
+    assert mixed_precision(torch.device("cuda")) is torch.float16
+
+
 @pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1, 1), (2.7, 2)])
 def test_threads_are_whole_cores_and_at_least_one(cpus: float, threads: int) -> None:
     before = torch.get_num_threads()
@@ -56,4 +66,6 @@ def test_threads_are_whole_cores_and_at_least_one(cpus: float, threads: int) -> 
 
 
 def test_batches_for_evaluation_shrink_as_images_grow() -> None:
-    assert [evaluation_batch((3, side, side)) for side in (8, 32, 224, 1024)] == [512, 341, 8, 8]
+    sides, (cpu, cuda) = (8, 32, 224, 1024), map(torch.device, ("cpu", "cuda"))
+    assert [evaluation_batch((3, side, side), cpu) for side in sides] == [512, 85, 8, 8]
+    assert [evaluation_batch((3, side, side), cuda) for side in sides] == [512, 512, 13, 8]

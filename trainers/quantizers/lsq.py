@@ -115,13 +115,14 @@ class _Round(torch.autograd.Function):
     """Round to the grid; straight-through inside it (equation 5), and equation 3 for the step.
 
     One new tensor each way: on a CPU, memory is what quantised training costs beyond float. Kept for the way back
-    are only the input and the output, which the layers around hold anyway.
+    are only the input and the output, which the layers around hold anyway. The arithmetic is the step's (float32) under
+    mixed precision too; the output is as short as the input.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, low: int, high: int, scale: float) -> Tensor:
         step = step.clamp_min(SMALLEST_STEP)
-        output = (x / step).round_().clamp_(low, high).mul_(step)
+        output = (x / step).round_().clamp_(low, high).mul_(step).to(x.dtype)
         ctx.save_for_backward(x, step, output)
         ctx.grid = low, high, scale
         return output
@@ -133,6 +134,7 @@ class _Round(torch.autograd.Function):
         low, high, scale = ctx.grid
         # The gradient where low < x / step < high, else 0.
         scaled = x / step
+        gradient = gradient.to(scaled.dtype)
         through = torch.ops.aten.hardtanh_backward.grad_input(gradient, scaled, low, high, grad_input=scaled)
         by_step = None
         if ctx.needs_input_grad[1]:
@@ -142,7 +144,7 @@ class _Round(torch.autograd.Function):
             else:
                 by_step = (output * gradient).addcmul_(x, through, value=-1).sum_to_size(step.shape)
             by_step = by_step * scale / step
-        return through, by_step, None, None, None
+        return through.to(x.dtype), by_step, None, None, None
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
