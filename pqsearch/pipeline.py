@@ -238,6 +238,7 @@ def opened(
     prepared = prepare(spec)
     run.prepare(spec)
     with Lock(run.lock), Progress(log=run.logs / "pqsearch.log", quiet=quiet) as console:
+        run.sweep()
         pipeline = Pipeline(spec, run, console, verbose)
         pipeline.__dict__["prepared"] = prepared
         for text in warnings(spec):

@@ -15,6 +15,8 @@ from pqsearch.spec import Spec, load_spec
 
 #: Keys that may change between two commands on one run directory: they do not touch what was measured.
 FREE_KEYS = ("workers", "study.evaluations", "study.hours", "study.run_dir", "study.storage", "data.cache", "export")
+#: Temporary names of files being written, as `tempfile` makes them.
+HALF_WRITTEN = ".*-????????"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -94,6 +96,13 @@ class RunDirectory:
             write_atomically(self.spec, spec.to_toml())
             for folder in (self.logs, self.scratch, self.checkpoints, self.plans):
                 folder.mkdir(exist_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what killed writers left half written. For the holder of the lock only: nobody else is writing then."""
+        for path in self.path.rglob(HALF_WRITTEN):
+            # The spec is written before the lock is taken, perhaps by somebody who will not get it.
+            if not path.name.startswith(f".{self.spec.name}-"):
+                path.unlink(missing_ok=True)
 
     def compare(self, spec: Spec) -> None:
         """Refuse a spec that asks for something else than the run here was made with."""

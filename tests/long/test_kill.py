@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from pqsearch.run_dir import HALF_WRITTEN
 from pqsearch.study import read_study
 from tests.conftest import write_spec
 
@@ -101,3 +102,30 @@ def test_nothing_acknowledged_is_evaluated_again_after_ten_kills(tmp_path: Path)
     assert (run / "report.html").is_file()
     # The moments are random; they must not all have hit the same stage.
     assert len(set(stages)) >= 2, stages
+
+
+def test_a_run_killed_as_it_exports_and_as_it_reports_ends_like_an_unbroken_one(tmp_path: Path) -> None:
+    """These stages are too short for chance to hit them: the kill comes when the file before them appears."""
+    spec = write_spec(tmp_path)
+    run, command = tmp_path / "run", [sys.executable, "-m", "pqsearch", "run", str(spec)]
+    for sign, stage in ((run / "plan.json", "export"), (run / "model.pth", "report")):
+        with (tmp_path / "log.txt").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        while not sign.is_file():
+            assert process.poll() is None, (tmp_path / "log.txt").read_text()[-3000:]
+            time.sleep(0.0005)
+        _kill_tree(process)
+        assert not (run / "summary.json").is_file(), f"the {stage} was over before the kill came"
+    before = _started(run), {path: path.read_bytes() for path in (run / "checkpoints").glob("*/result.json")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert before == (
+        _started(run),
+        {path: path.read_bytes() for path in (run / "checkpoints").glob("*/result.json")},
+    )
+    evaluated = subprocess.run(
+        [sys.executable, "-m", "pqsearch", "evaluate", str(run)], capture_output=True, text=True, check=True
+    )
+    summary = json.loads((run / "summary.json").read_text())
+    assert json.loads(evaluated.stdout)["test_accuracy"] == summary["searched"]["test_accuracy"]
+    assert not list(run.rglob(HALF_WRITTEN))
