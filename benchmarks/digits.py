@@ -1,6 +1,6 @@
 """Does searching pay? The quickstart's spec with several seeds, each a whole run, searched beside uniform.
 
-    python benchmarks/digits.py [--seeds 3] [--runs FOLDER] [--json FILE]
+    python benchmarks/digits.py [--seeds 3] [--set algorithm.name=genetic] [--runs FOLDER] [--json FILE]
 
 Runs are kept in FOLDER (a temporary one unless given) and continue when the command is repeated.
 """
@@ -24,12 +24,13 @@ SPEC = Path(__file__).resolve().parent.parent / "examples" / "digits.toml"
 def main() -> int:
     parser = json_argument(__doc__ or "")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--runs", type=Path, help="where runs are kept")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another value of a spec key")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.runs or Path(temporary)
         found = [
-            pqsearch.run(load_spec(SPEC, [f"study.seed={seed}", f'study.run_dir="{folder}/seed-{seed}"']))
+            pqsearch.run(load_spec(SPEC, [f"study.seed={seed}", f'study.run_dir="{folder}/seed-{seed}"', *options.set]))
             for seed in range(options.seeds)
         ]
     return report(rows(found), options.json)

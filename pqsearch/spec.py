@@ -139,7 +139,7 @@ class SpaceSpec(_Section):
 class AlgorithmSpec(_RoomSection):
     """The search algorithm. Further keys are its own options."""
 
-    name: str = Field("genetic", description="A file in `pqsearch/algorithms/`.")
+    name: str = Field("surrogate_exchange", description="A file in `pqsearch/algorithms/`.")
 
 
 class RungSpec(_Section):

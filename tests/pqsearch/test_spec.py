@@ -169,7 +169,7 @@ def test_the_smallest_spec_has_a_default_for_everything_else() -> None:
     spec = parse_spec(smallest_values())
     assert spec.run_dir == "runs/small"
     assert [rung.kind for rung in spec.rungs] == ["calibrate", "fine_tune"]
-    assert (spec.algorithm.name, spec.quantizer.name, spec.pruning.importance) == ("genetic", "lsq", "l1")
+    assert (spec.algorithm.name, spec.quantizer.name, spec.pruning.importance) == ("surrogate_exchange", "lsq", "l1")
     assert spec.budgets == {}
 
 

@@ -39,7 +39,7 @@ def _choices(room: str) -> str:
 SECTIONS = (
     "study, data, model, baseline, space, budgets, algorithm, rungs, quantizer, pruning, finetune, export, workers"
 )
-RUNG_KEYS = "kind, images, steps, lr, batch_size"
+RUNG_KEYS = "kind, images, steps, lr, batch_size, amp"
 NAME_RULE = "may hold letters, digits, '.', '_' and '-' and starts with a letter or digit"
 #: What is changed in the smallest spec, and the whole answer.
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
