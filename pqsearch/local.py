@@ -17,7 +17,7 @@ def run_locally(study: Study, evaluate: Callable[[Item], Result], seat: str = "l
     """Evaluate items one by one until the study is over or `most` are done; returns how many.
 
     The calls are those of a worker on a cluster. An exception in `evaluate` is a failure of that candidate. Raises
-    `SearchAborted` when the study waits for another seat that never reports.
+    `SearchAborted` when the study gives up, or waits for another seat that never reports.
     """
     study.join(seat, "local", {})
     done = waits = 0
@@ -40,4 +40,6 @@ def run_locally(study: Study, evaluate: Callable[[Item], Result], seat: str = "l
             else:
                 study.report(seat, [result])
             done += 1
+    if study.aborted:
+        raise SearchAborted(study.aborted)
     return done

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pqsearch import environment, rooms
+from pqsearch import environment
+from pqsearch.algorithm_of import algorithm_of
 from pqsearch.journal.file import Journal
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.optuna_mirror import Mirror
@@ -57,7 +58,7 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
         undo.callback(lock.release)
         journal, events, torn = Journal.open(run.journal, time.time)
         undo.callback(journal.close)
-        algorithm = rooms.load("algorithms", spec.algorithm.name)(space, spec.study.seed, **spec.algorithm.options)
+        algorithm = algorithm_of(spec.algorithm, space, spec.study.seed)
         study = Study(
             space,
             space.decode,

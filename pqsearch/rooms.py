@@ -99,14 +99,19 @@ def signature(room: str, name: str) -> tuple[Option, ...]:
     """The options of a room's file, without importing it."""
     entry = ROOMS[room].entry
     for node in ast.parse(_path(room, name).read_text()).body:
-        if isinstance(node, ast.FunctionDef) and node.name == entry:
-            return tuple(_options(node.args))
-        if isinstance(node, ast.ClassDef) and node.name == entry:
-            for inner in node.body:
-                if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
-                    return tuple(_options(inner.args))
-            return ()
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == entry:
+            return options_of(node)
     raise LookupError(f"{_path(room, name)} does not define {entry}")
+
+
+def options_of(node: ast.stmt) -> tuple[Option, ...]:
+    """The options of a function, or of a class's `__init__`, from its syntax tree."""
+    if isinstance(node, ast.FunctionDef):
+        return tuple(_options(node.args))
+    for inner in node.body if isinstance(node, ast.ClassDef) else []:
+        if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
+            return tuple(_options(inner.args))
+    return ()
 
 
 def option_problems(
@@ -116,7 +121,14 @@ def option_problems(
 
     `also` are keys that the section has besides the options; they are among the choices.
     """
-    known = {option.name: option for option in signature(room, name)}
+    yield from problems_with(signature(room, name), name, options, where, also)
+
+
+def problems_with(
+    declared: Sequence[Option], name: str, options: Mapping[str, Any], where: str, also: Sequence[str] = ()
+) -> Iterator[str]:
+    """Check `options` against those that `name` declares."""
+    known = {option.name: option for option in declared}
     for key, value in options.items():
         if key not in known:
             listed = ", ".join([*also, *known]) or "none: it has no options"

@@ -139,7 +139,11 @@ class SpaceSpec(_Section):
 class AlgorithmSpec(_RoomSection):
     """The search algorithm. Further keys are its own options."""
 
-    name: str = Field("surrogate_exchange", description="A file in `pqsearch/algorithms/`.")
+    name: str = Field(
+        "surrogate_exchange",
+        description="A file in `pqsearch/algorithms/`, `optuna:<Sampler>`, or your own `module:Class`.",
+    )
+    folder: str | None = Field(None, description="Where `module:Class` is found; the spec's own folder unless given.")
 
 
 class RungSpec(_Section):
@@ -266,14 +270,21 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
         ("data", "cache"),
         ("model", "weights"),
         ("model", "folder"),
+        ("algorithm", "folder"),
     ):
         table = data.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(Path(table[key]).expanduser().absolute())
-    model = data.get("model")
-    name = model.get("name") if isinstance(model, dict) else None
-    if isinstance(model, dict) and isinstance(name, str) and ":" in name and not name.startswith("torchvision:"):
-        model.setdefault("folder", str(folder))
+    for section in ("model", "algorithm"):
+        table = data.get(section)
+        name = table.get("name") if isinstance(table, dict) else None
+        if (
+            isinstance(table, dict)
+            and isinstance(name, str)
+            and ":" in name
+            and not name.startswith(("torchvision:", "optuna:"))
+        ):
+            table.setdefault("folder", str(folder))
 
 
 def _override(data: dict[str, Any], text: str) -> str | None:

@@ -11,7 +11,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from pqsearch import rooms
+from pqsearch.errors import UserError
+from pqsearch.own import load_own, own_options
 from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS
+from pqsearch.samplers import sampler_problems
 
 KNOBS = (*GROUP_KNOBS, *LAYER_KNOBS)
 
@@ -115,12 +118,25 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
         name = table.get(key, fields[key].default) if isinstance(table, dict) else None
         if not isinstance(name, str):
             continue
-        problem = rooms.unknown(room, name)
-        if problem:
-            yield f"{section}.{key}: {problem}"
-            continue
         options = {k: v for k, v in table.items() if k not in fields}
         known = list(fields)
+        if room == "algorithms" and name.startswith("optuna:"):
+            yield from sampler_problems(name.removeprefix("optuna:"), options, section)
+            continue
+        if room == "algorithms" and ":" in name:
+            try:
+                declared = own_options(load_own(name, table.get("folder"), f"{section}.{key}"))
+            except UserError as error:
+                yield from error.problems
+                continue
+            yield from rooms.problems_with(declared, name, options, section, known) if declared is not None else ()
+            continue
+        problem = rooms.unknown(room, name)
+        if problem:
+            yield f"{section}.{key}: {problem}" + (
+                ", optuna:<Sampler> or your own module:Class" if room == "algorithms" else ""
+            )
+            continue
         for line in rooms.option_problems(room, name, options, section, also=known):
             option = line.partition(":")[0].removeprefix(f"{section}.")
             close = difflib.get_close_matches(option, known, n=1) if "unknown option" in line else []

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pqsearch.errors import UserError
 from pqsearch.journal.file import Event, Journal, read_events
 from pqsearch.plan import Item, Plan, Result
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Problem, Proposal, Wait
@@ -103,6 +104,8 @@ class Study:
         mine += self._lease(seat, number - len(mine))
         if len(mine) < number and self._may_propose():
             self._propose(number - len(mine))
+            if self.aborted:
+                return Finished()
             mine += self._lease(seat, number - len(mine))
         if mine:
             return [self._item(task) for task in mine]
@@ -228,7 +231,10 @@ class Study:
     def _commit(self, *events: Event) -> None:
         if events:
             for event in self._journal.append(events):
-                self._fold(event)
+                try:
+                    self._fold(event)
+                except UserError as error:
+                    self.aborted = str(error)
 
     def _lease(self, seat: str, number: int) -> list[Task]:
         """Up to `number` tasks that wait, oldest first, handed to a seat."""
@@ -260,10 +266,14 @@ class Study:
     def _propose(self, number: int) -> None:
         wanted = min(number, self._settings.evaluations - self._state.evaluations)
         for _ in range(DUPLICATES_PER_ASK):
-            if wanted <= 0 or self._state.stopped is not None:
+            if wanted <= 0 or self._state.stopped is not None or self.aborted:
                 return
             first = len(self._state.by_id)
-            proposals = self._seeds_left(first, wanted) or self._algorithm.ask(range(first, first + wanted))
+            try:
+                proposals = self._seeds_left(first, wanted) or self._algorithm.ask(range(first, first + wanted))
+            except UserError as error:  # a user's own algorithm that breaks the contract
+                self.aborted = str(error)
+                return
             if isinstance(proposals, Finished):
                 self._commit({"type": "stopped", "reason": "algorithm finished"})
                 return

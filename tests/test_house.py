@@ -19,12 +19,15 @@ FLOORS = (
         "pqsearch.plan",
         "pqsearch.problem",
         "pqsearch.rooms",
+        "pqsearch.own",
+        "pqsearch.samplers",
         "pqsearch.spec",
         "pqsearch.spec_problems",
         "pqsearch.environment",
     ),
     (
         "pqsearch.algorithms",
+        "pqsearch.algorithm_of",
         "search_spaces",
         "pqsearch.journal",
         "pqsearch.report",
@@ -113,8 +116,8 @@ def test_algorithms_and_search_spaces_do_not_know_each_other() -> None:
             assert not any(name.startswith("pqsearch.algorithms") for name in names), module
 
 
-def test_trainers_know_of_pqsearch_only_the_values_the_spec_and_the_rooms() -> None:
-    allowed = {"pqsearch.plan", "pqsearch.spec", "pqsearch.rooms", "pqsearch.errors"}
+def test_trainers_know_of_pqsearch_only_the_values_the_spec_the_rooms_and_what_users_bring() -> None:
+    allowed = {"pqsearch.plan", "pqsearch.spec", "pqsearch.rooms", "pqsearch.own", "pqsearch.errors"}
     for module, path in MODULES.items():
         if module.startswith("trainers"):
             ours = {name for name in _ours(_imports(path)) if not name.startswith("trainers")}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
 import pickle
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from torch import nn
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
+from pqsearch.own import load_own, nearest
 
 SHOWN_KEYS = 3
 
@@ -43,14 +41,9 @@ def _torchvision(name: str, options: Mapping[str, Any], classes: int) -> nn.Modu
 
     known = models.list_models(module=models)
     if name not in known:
-        raise UserError(f"model.name: torchvision has no classification network {name!r}{_nearest(name, known)}")
+        raise UserError(f"model.name: torchvision has no classification network {name!r}{nearest(name, known)}")
     function = models.get_model_builder(name)
     return _call(function, (), {"weights": None, "num_classes": classes, **_quiet(function)}, options)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=3)
-    return f", did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def _quiet(function: Any) -> dict[str, Any]:
@@ -59,27 +52,7 @@ def _quiet(function: Any) -> dict[str, Any]:
 
 
 def _users(name: str, options: Mapping[str, Any], classes: int, in_channels: int, folder: str | None) -> nn.Module:
-    module_name, _, function_name = name.partition(":")
-    if folder and folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name.partition(".")[0] and error.name != module_name:
-            raise UserError(
-                f"model.name: {module_name} needs {error.name}, which is not installed; pip install it"
-            ) from None
-        raise UserError(
-            f"model.name: there is no module {module_name!r} in {folder or 'the installed packages'}; "
-            "put the file beside the spec or set model.folder"
-        ) from None
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"model.name: importing {module_name} failed: {type(error).__name__}: {reason}") from None
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        known = [key for key, value in vars(module).items() if callable(value)]
-        raise UserError(f"model.name: {module_name} has no function {function_name!r}{_nearest(function_name, known)}")
+    function = load_own(name, folder, "model.name")
     try:
         parameters = set(inspect.signature(function).parameters)
     except ValueError:

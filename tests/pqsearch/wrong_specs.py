@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from pqsearch import rooms
@@ -39,6 +40,8 @@ def _choices(room: str) -> str:
 SECTIONS = (
     "study, data, model, baseline, space, budgets, algorithm, rungs, quantizer, pruning, finetune, export, workers"
 )
+EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
+SAMPLERS = "GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler"
 RUNG_KEYS = "kind, images, steps, lr, batch_size, amp"
 NAME_RULE = "may hold letters, digits, '.', '_' and '-' and starts with a letter or digit"
 #: What is changed in the smallest spec, and the whole answer.
@@ -94,7 +97,41 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "unknown algorithm": (
         {"algorithm": {"name": "tpee"}},
-        [f"algorithm.name: unknown name 'tpee', did you mean 'tpe'?, choose from {_choices('algorithms')}"],
+        [f"algorithm.name: unknown name 'tpee', did you mean 'tpe'?, choose from {_choices('algorithms')}, "
+         "optuna:<Sampler> or your own module:Class"],
+    ),
+    "sampler that optuna lacks": (
+        {"algorithm": {"name": "optuna:TPESampling"}},
+        [f"algorithm.name: optuna:TPESampling cannot be used, did you mean 'TPESampler' or 'GPSampler'?, choose from {SAMPLERS}"],
+    ),
+    "sampler that cannot be replayed": (
+        {"algorithm": {"name": "optuna:CmaEsSampler"}},
+        ["algorithm.name: optuna:CmaEsSampler cannot be used (it keeps its state as a pickle, which no journal of ours "
+         f"holds), choose from {SAMPLERS}"],
+    ),
+    "sampler's arguments": (
+        {"algorithm": {"name": "optuna:QMCSampler", "kind": 3}},
+        ["algorithm.kind: unknown argument of 'QMCSampler', choose from qmc_type, scramble, independent_sampler, "
+         "warn_asynchronous_seeding, warn_independent_sampling"],
+    ),
+    "sampler's values": (
+        {"algorithm": {"name": "optuna:NSGAIISampler", "population_size": 1}},
+        ["algorithm.name: optuna:NSGAIISampler cannot be made with {'population_size': 1}: ValueError: "
+         "`population_size` must be greater than or equal to 2."],
+    ),
+    "own algorithm of no module": (
+        {"algorithm": {"name": "no_such_module:Mine", "folder": "/nowhere"}},
+        ["algorithm.name: there is no module 'no_such_module' in /nowhere; put the file beside the spec or set "
+         "algorithm.folder"],
+    ),
+    "own algorithm of another name": (
+        {"algorithm": {"name": "hill_climber:HillClimer", "folder": EXAMPLES}},
+        ["algorithm.name: hill_climber has no function or class 'HillClimer', did you mean 'HillClimber'?"],
+    ),
+    "own algorithm's options": (
+        {"algorithm": {"name": "hill_climber:HillClimber", "folder": EXAMPLES, "step": "far", "zeal": 2}},
+        ["algorithm.step: must be a whole number, got 'far'",
+         "algorithm.zeal: unknown option of 'hill_climber:HillClimber', choose from name, folder, step"],
     ),
     "option of another type": (
         {"algorithm": {"name": "tpe", "startup": 2.5}}, ["algorithm.startup: must be a whole number, got 2.5"],
