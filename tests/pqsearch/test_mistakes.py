@@ -197,7 +197,7 @@ INPUT_MISTAKES = {
         {"model": {"name": "torchvision:resnet19"}}, ("torchvision has no classification network 'resnet19'",)
     ),
     "module that is not there": Mistake({"model": {"name": "nowhere:make"}}, ("there is no module 'nowhere'",)),
-    "function that is not there": Mistake({}, ("has no function 'make'",), _module("x = 1")),
+    "function that is not there": Mistake({}, ("has no function or class 'make'",), _module("x = 1")),
     "function that gives no module": Mistake({}, ("must give a torch.nn.Module",), _module("def make(): return 3")),
     "model that cannot be built": Mistake(
         {}, ("ValueError: no luck",), _module("def make(): raise ValueError('no luck')")
