@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterable
 from typing import Any
 
 from pqsearch import rooms
@@ -40,7 +38,7 @@ def load_own(name: str, folder: str | None, key: str) -> Any:
     found = getattr(module, entry, None)
     if not callable(found):
         known = [attribute for attribute, value in vars(module).items() if callable(value)]
-        raise UserError(f"{key}: {module_name} has no function or class {entry!r}{nearest(entry, known)}")
+        raise UserError(f"{key}: {module_name} has no function or class {entry!r}{rooms.nearest(entry, known, most=3)}")
     return found
 
 
@@ -51,9 +49,3 @@ def own_options(entry: Any) -> tuple[rooms.Option, ...] | None:
     except (OSError, TypeError, SyntaxError):
         return None
     return rooms.options_of(tree.body[0])
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`, did you mean 'x'?` where something known is close, else nothing."""
-    close = difflib.get_close_matches(name, list(known), n=3)
-    return f", did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -10,7 +10,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,7 +85,7 @@ def unknown(room: str, name: str) -> str | None:
     """None if the room has the name, else the problem in words."""
     if name in names(room):
         return None
-    return f"unknown name {name!r}{_nearest(name, names(room))}, choose from {', '.join(names(room))}"
+    return f"unknown name {name!r}{nearest(name, names(room))}, choose from {', '.join(names(room))}"
 
 
 def describe(room: str, name: str) -> str:
@@ -132,7 +132,7 @@ def problems_with(
     for key, value in options.items():
         if key not in known:
             listed = ", ".join([*also, *known]) or "none: it has no options"
-            yield f"{where}.{key}: unknown option of {name!r}{_nearest(key, tuple(known))}, choose from {listed}"
+            yield f"{where}.{key}: unknown option of {name!r}{nearest(key, known)}, choose from {listed}"
             continue
         problem = value_problem(known[key], value)
         if problem:
@@ -176,9 +176,10 @@ def _is(kind: str, value: Any) -> bool:
     return kind not in known or isinstance(value, known[kind])  # type: ignore[arg-type]  # a tuple or a type
 
 
-def _nearest(name: str, choices: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, choices, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+def nearest(name: str, choices: Iterable[str], most: int = 1) -> str:
+    """`, did you mean 'x'?` (or up to `most` of them) where something known is close, else nothing."""
+    close = difflib.get_close_matches(name, list(choices), n=most)
+    return f", did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def _folder(room: str) -> Path:

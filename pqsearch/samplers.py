@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pqsearch.own import nearest
+from pqsearch import rooms
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -52,7 +52,7 @@ def sampler_problems(name: str, options: Mapping[str, Any], where: str) -> Itera
 
     known = samplers()
     if name not in known:
-        hint = UNFIT.get(name, "") or nearest(name, known)
+        hint = UNFIT.get(name, "") or rooms.nearest(name, known, most=3)
         yield f"{where}.name: optuna:{name} cannot be used{hint}, choose from {', '.join(known)}"
         return
     arguments = [key for key in inspect.signature(getattr(optuna.samplers, name)).parameters if key != "seed"]

@@ -13,7 +13,7 @@ from torch import nn
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
-from pqsearch.own import load_own, nearest
+from pqsearch.own import load_own
 
 SHOWN_KEYS = 3
 
@@ -41,7 +41,9 @@ def _torchvision(name: str, options: Mapping[str, Any], classes: int) -> nn.Modu
 
     known = models.list_models(module=models)
     if name not in known:
-        raise UserError(f"model.name: torchvision has no classification network {name!r}{nearest(name, known)}")
+        raise UserError(
+            f"model.name: torchvision has no classification network {name!r}{rooms.nearest(name, known, most=3)}"
+        )
     function = models.get_model_builder(name)
     return _call(function, (), {"weights": None, "num_classes": classes, **_quiet(function)}, options)
 

@@ -21,6 +21,10 @@ class Steps:
         self.top: IntArray = np.asarray(problem.levels, dtype=np.int64) - 1
         self._free = np.flatnonzero(self.top)
 
+    def legal(self, genes: IntArray) -> IntArray:
+        """Genes (..., knobs), each level moved into its knob's range."""
+        return np.minimum(np.maximum(genes, 0), self.top)
+
     def mutate(self, rng: np.random.Generator, genes: IntArray, expected: float) -> IntArray:
         """Genes (knobs,) with `expected` of the knobs moved by one or two levels, at least one of them."""
         if not len(self._free):
@@ -31,11 +35,11 @@ class Steps:
         size = np.where(rng.random(len(chosen)) < 0.3, 2, 1)
         genes = genes.copy()
         genes[chosen] += np.where(rng.random(len(chosen)) < 0.5, size, -size)
-        return np.minimum(np.maximum(genes, 0), self.top)
+        return self.legal(genes)
 
     def rounded(self, rng: np.random.Generator, position: FloatArray) -> IntArray:
         """A real position (knobs,) as levels, up or down by chance: in the mean it stays where it is."""
-        return np.minimum(np.maximum(np.floor(position + rng.random(len(position))), 0), self.top).astype(np.int64)
+        return self.legal(np.floor(position + rng.random(len(position))).astype(np.int64))
 
     def novel(
         self,
@@ -61,5 +65,4 @@ class Steps:
         return found
 
     def _repaired(self, genes: IntArray) -> list[Genes]:
-        legal = np.minimum(np.maximum(genes, 0), self.top)
-        return [tuple(row) for row in self._problem.repair(legal).tolist()]
+        return [tuple(row) for row in self._problem.repair(self.legal(genes)).tolist()]

@@ -50,7 +50,7 @@ class Algorithm:
         self._problem, self._seed = problem, seed
         self._startup, self._parents, self._children, self._rounds = startup, parents, children, rounds
         self._optimism = optimism
-        self._archive = Archive(MOST_GIVEN // 2)
+        self._archive = Archive()
         self._starts = Starts(problem, spread)
         self._steps = Steps(problem)
         self._free = np.flatnonzero(self._steps.top)
@@ -138,7 +138,7 @@ class Algorithm:
         for place in range(order.shape[1]):
             step = np.where(place < 2 * pairs, 1 - 2 * (place % 2), 0)
             litter[np.arange(count), self._free[order[:, place]]] += step
-        return np.minimum(np.maximum(litter, 0), self._steps.top)
+        return self._steps.legal(litter)
 
 
 def _targets(told: list[tuple[int, Genes, Outcome]]) -> tuple[IntArray, FloatArray]:

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from pqsearch import rooms
-from pqsearch.problem import Outcome, Proposal
+from pqsearch.problem import Outcome
+from tests.pqsearch.algorithms.folding import make, proposals
 from tests.pqsearch.problems import Knapsack
 
 PROBLEM = Knapsack([5] * 10)
 
 
 def _make(**options: Any) -> Any:
-    return rooms.load("algorithms", "genetic")(PROBLEM, 0, **options)
+    return make("genetic", PROBLEM, **options)
 
 
 def _told(algorithm: Any, plans: np.ndarray, values: list[float | None]) -> Any:
@@ -24,21 +24,15 @@ def _told(algorithm: Any, plans: np.ndarray, values: list[float | None]) -> Any:
     return algorithm
 
 
-def _proposals(algorithm: Any, first: int, number: int) -> list[Proposal]:
-    answer = algorithm.ask(range(first, first + number))
-    assert isinstance(answer, list)
-    return answer
-
-
 def test_the_first_population_is_drawn_and_counts_plans_that_came_from_outside() -> None:
     plans = PROBLEM.repair(np.random.default_rng(0).integers(0, 5, (5, 10)))
     algorithm = _told(_make(population=8), plans, [0.1, 0.2, 0.3, 0.4, 0.5])
-    origins = [proposal.memo["origin"] for proposal in _proposals(algorithm, 5, 6)]
+    origins = [proposal.memo["origin"] for proposal in proposals(algorithm, 5, 6)]
     assert origins == ["initial"] * 3 + ["child"] * 3
 
 
 def test_the_first_population_differs_in_how_it_spends_the_budget() -> None:
-    genes = np.array([proposal.genes for proposal in _proposals(_make(), 0, 20)])
+    genes = np.array([proposal.genes for proposal in proposals(_make(), 0, 20)])
     assert len(np.unique(genes, axis=0)) == 20
     assert (genes.std(0) > 0).sum() >= 8
 
@@ -50,7 +44,7 @@ def test_failures_never_become_parents() -> None:
     algorithm = _told(
         _make(population=4, mutation=1.0), np.concatenate([good, bad, bad - (bad > 0)]), [0.2, 0.3, *[None] * 4]
     )
-    children = np.array([proposal.genes for proposal in _proposals(algorithm, 6, 30)])
+    children = np.array([proposal.genes for proposal in proposals(algorithm, 6, 30)])
     repaired_good = PROBLEM.repair(good)
     distance_good = np.abs(children[:, None] - repaired_good[None]).sum(2).min(1)
     distance_bad = np.abs(children[:, None] - bad[None]).sum(2).min(1)
@@ -63,5 +57,5 @@ def test_the_best_stay_parents_however_many_come_after_them() -> None:
     later = PROBLEM.repair(rng.integers(0, 5, (200, 10)))
     plans = np.concatenate([best, later])
     algorithm = _told(_make(population=4, tournament=50, crossover=0.0, mutation=1.0), plans, [0.0] + [0.5] * 200)
-    children = np.array([proposal.genes for proposal in _proposals(algorithm, 201, 20)])
+    children = np.array([proposal.genes for proposal in proposals(algorithm, 201, 20)])
     assert np.median(np.abs(children - best).sum(1)) < np.median(np.abs(later - best).sum(1))

@@ -29,13 +29,12 @@ def test_a_particle_that_waits_for_its_result_is_passed_over() -> None:
     swarm = make("particle_swarm", PROBLEM, particles=3)
     rows = hand_out(swarm, PROBLEM, 0, 3)
     tell_all(swarm, rows[1:])
-    moved = [memo["particle"] for id in range(3, 7) for *_, memo in _told(swarm, hand_out(swarm, PROBLEM, id, 1))]
+    moved = []
+    for id in range(3, 7):
+        again = hand_out(swarm, PROBLEM, id, 1)
+        tell_all(swarm, again)
+        moved += [memo["particle"] for *_, memo in again]
     assert set(moved) == {rows[1][2]["particle"], rows[2][2]["particle"]}
-
-
-def _told(swarm, rows):  # type: ignore[no-untyped-def]
-    tell_all(swarm, rows)
-    return rows
 
 
 def test_no_step_is_longer_than_the_clamp() -> None:
