@@ -19,6 +19,7 @@ from pqsearch.prepare import Prepared, prepare
 from pqsearch.rebuild import module_of, read_recipe
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec, load_spec
+from pqsearch.study_state import expected_repeats
 from pqsearch.summary import warnings
 from pqsearch.tables import budgets_table, layers_table
 from trainers.baseline import initial_model
@@ -81,7 +82,7 @@ def estimate(prepared: Prepared) -> dict[str, float]:
         set_threads(spec.workers.count * spec.workers.cpus)
         float_step = time_step(context, None, spec.baseline.batch_size, TIMED_STEPS)
     images, count = len(prepared.splits.train), spec.workers.count
-    confirms = (spec.study.confirm + 2) * spec.study.confirm_repeats if spec.study.confirm else 0
+    confirms = expected_repeats(spec.study.model_dump())
     search = one * (spec.study.evaluations + confirms) / count
     if spec.study.hours:
         search = min(search, spec.study.hours * 3600)

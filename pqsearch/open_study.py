@@ -15,11 +15,13 @@ import numpy as np
 
 from pqsearch import environment
 from pqsearch.algorithm_of import algorithm_of
+from pqsearch.algorithms._integer_program import least_damage
 from pqsearch.journal.file import Journal
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.optuna_mirror import Mirror
 from pqsearch.plan import ModelInfo
-from pqsearch.problem import IntArray, Proposal, uniform_genes
+from pqsearch.probing import Probe, Probing
+from pqsearch.problem import IntArray, Prior, Proposal, uniform_genes
 from pqsearch.run_dir import FREE_KEYS, RunDirectory
 from pqsearch.space_of import space_of
 from pqsearch.spec import Spec
@@ -30,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Uniform plans are compared with, not searched: a few of the dearest say all there is to say.
 MOST_UNIFORM = 4
+#: Plans of the integer program: those of further linearisations hardly differ.
+MOST_ILP = 2
 
 
 @dataclass
@@ -58,17 +62,18 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
         undo.callback(lock.release)
         journal, events, torn = Journal.open(run.journal, time.time)
         undo.callback(journal.close)
-        algorithm = algorithm_of(spec.algorithm, space, spec.study.seed)
         study = Study(
             space,
             space.decode,
             space.costs_of,
-            algorithm,
+            lambda prior: algorithm_of(spec.algorithm, space.with_prior(prior), spec.study.seed),
             journal,
             settings(spec),
             time.time,
             events=events,
             seeds=seeds(space),
+            probing=probing(spec, space),
+            informed_seeds=lambda prior: informed_seeds(space, prior),
             fingerprint=fingerprint(spec, info, baseline),
             versions=environment.versions(),
         )
@@ -88,6 +93,7 @@ def settings(spec: Spec) -> Settings:
         rungs=len(spec.rungs),
         confirm=spec.study.confirm,
         confirm_repeats=spec.study.confirm_repeats,
+        retest=spec.study.retest,
         hours=spec.study.hours,
         score=spec.study.score,
     )
@@ -106,6 +112,20 @@ def seeds(space: Space) -> list[Proposal]:
     return plain + [Proposal(tuple(map(int, genes)), {"role": "uniform_filled"}) for genes in filled]
 
 
+def probing(spec: Spec, space: Space) -> Probing | None:
+    """What is found out before the algorithm begins, None for nothing."""
+    source = spec.sensitivity.source
+    if source == "none":
+        return None
+    return Probing(source, space.levels, [Probe(*row) for row in space.changes()])
+
+
+def informed_seeds(space: Space, prior: Prior) -> list[Proposal]:
+    """The plans of least expected damage."""
+    plans = least_damage(space, prior)[:MOST_ILP]
+    return [Proposal(tuple(map(int, genes)), {"role": "sensitivity_ilp"}) for genes in plans]
+
+
 def _effort(space: Space, genes: IntArray) -> Any:
     return np.array([space.costs_of(space.decode(tuple(row)))["bitops"] for row in genes])
 
@@ -116,7 +136,7 @@ def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
     values = {
         section: values
         for section, values in spec.to_dict().items()
-        if section in ("data", "space", "budgets", "algorithm", "rungs", "quantizer", "pruning")
+        if section in ("data", "space", "budgets", "sensitivity", "algorithm", "rungs", "quantizer", "pruning")
         and section not in FREE_KEYS
     }
     values.get("data", {}).pop("cache", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from pqsearch.console import Progress
 from pqsearch.errors import UserError
 from pqsearch.finetunes import BASELINE, Job, finetune_all
 from pqsearch.journal.lock import Lock
+from pqsearch.open_study import settings
 from pqsearch.plan import Plan
 from pqsearch.prepare import Prepared, prepare
 from pqsearch.rebuild import module_of, read_recipe, recipe
 from pqsearch.run_dir import RunDirectory, writable, write_atomically
 from pqsearch.spec import Spec, load_spec
 from pqsearch.study import read_study
+from pqsearch.study_state import asks_for_more
 from pqsearch.summary import make_summary, warnings
 
 STAGES = ("baseline", "search", "finetune", "export", "report")
@@ -139,12 +142,15 @@ class Pipeline:
         summary, plans = make_summary(self.spec, self.run, self.prepared, self._record(required=False))
         study = read_study(self.run.journal) if self.run.journal.is_file() else None
         self.run.write(self.run.summary, summary)
+        sensitivity = study.probing.table() if study is not None and study.probing is not None else []
+        self.run.write(self.run.sensitivity, sensitivity)
         page = render(
             summary,
             study.candidates() if study else [],
             self.prepared.info.to_json(),
             plans,
             self.run.spec.read_text(),
+            sensitivity,
         )
         with writable(self.run.path):
             write_atomically(self.run.report, page)
@@ -181,7 +187,7 @@ class Pipeline:
         if not self.run.journal.is_file():
             return False
         state = read_study(self.run.journal)
-        return bool(state.finished and state.evaluations >= self.spec.study.evaluations)
+        return state.finished and not asks_for_more(state.settings, asdict(settings(self.spec)))
 
     def _leaders(self, number: int) -> list[dict[str, Any]]:
         leaders = read_study(self.run.journal).leading(number)

@@ -196,27 +196,39 @@ def _plan_problems(data: Any) -> Iterable[str]:
 
 
 @dataclass(frozen=True)
-class Item:
-    """One piece of work for a worker: one rung of one plan.
+class Change:
+    """One knob of one layer or group at another value than the dearest."""
 
-    `start` names the weights file that the previous rung left (relative to the scratch folder of the run), None for
-    the baseline's weights. Randomness is a function of (plan hash, rung, repeat) alone.
+    kind: str
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece of work for a worker: one rung of one plan, or what is found out before there are plans.
+
+    A "probe" is a plan with one `Change`, calibrated and scored, never trained. "gradients" asks for the expected cost of each
+    of `changes` at once and looks at no plan. `start` names the weights file that the previous rung left (relative to the
+    scratch folder of the run), None for the baseline's weights. Randomness is a function of (plan hash, rung, repeat) alone.
     """
 
     id: int
-    kind: str  # "candidate" or "confirm"
+    kind: str  # "candidate", "confirm", "probe" or "gradients"
     plan: Plan
     rung: int
     repeat: int = 0
     start: str | None = None
     last: bool = True  # no rung follows: nothing to keep
+    changes: tuple[Change, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "plan": self.plan.to_json()}
+        return {**self.__dict__, "plan": self.plan.to_json(), "changes": [asdict(change) for change in self.changes]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Item:
-        return cls(**{**data, "plan": Plan.from_json(data["plan"])})
+        changes = tuple(Change(**row) for row in data["changes"])
+        return cls(**{**data, "plan": Plan.from_json(data["plan"]), "changes": changes})
 
 
 @dataclass(frozen=True)
@@ -249,3 +261,4 @@ class Result:
     seconds: Mapping[str, float]
     weights: str | None = None  # file left for the next rung
     failure: str | None = None
+    expected: tuple[float, ...] = ()  # cost of each of the item's changes

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Genes = tuple[int, ...]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+#: Per knob, what each of its levels is expected to cost in score while all other knobs are at their dearest; 0 there.
+Prior = Sequence[Sequence[float]]
 
 
 class Problem(Protocol):
@@ -42,6 +44,11 @@ class Problem(Protocol):
 
     @property
     def limits(self) -> FloatArray: ...
+
+    @property
+    def prior(self) -> Prior | None:
+        """What is known of the knobs before any plan was measured; None for nothing."""
+        ...
 
     def costs(self, genes: IntArray) -> FloatArray:
         """Costs (plans, budgets) of a population of genes (plans, knobs)."""

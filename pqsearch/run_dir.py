@@ -14,7 +14,17 @@ from pqsearch.errors import UserError
 from pqsearch.spec import Spec, load_spec
 
 #: Keys that may change between two commands on one run directory: they do not touch what was measured.
-FREE_KEYS = ("workers", "study.evaluations", "study.hours", "study.run_dir", "study.storage", "data.cache", "export")
+FREE_KEYS = (
+    "workers",
+    "study.evaluations",
+    "study.confirm",
+    "study.retest",
+    "study.hours",
+    "study.run_dir",
+    "study.storage",
+    "data.cache",
+    "export",
+)
 #: Temporary names of files being written, as `tempfile` makes them.
 HALF_WRITTEN = ".*-????????"
 
@@ -48,6 +58,7 @@ class RunDirectory:
         self.layers = self.path / "layers.json"
         self.journal = self.path / "journal.jsonl"
         self.lock = self.path / "run.lock"
+        self.sensitivity = self.path / "sensitivity.json"
         self.optuna = self.path / "optuna.log"
         self.baseline = self.path / "baseline.pth"
         self.baseline_results = self.path / "baseline.json"

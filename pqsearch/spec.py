@@ -49,6 +49,11 @@ class StudySpec(_Section):
     )
     confirm: int = Field(4, ge=0, description="How many leading plans are measured again with fresh seeds.")
     confirm_repeats: int = Field(2, ge=1, description="How often each of them.")
+    retest: int = Field(
+        0,
+        ge=0,
+        description="How many plans, spread over all scores, are measured once more: how far scores can be trusted.",
+    )
 
 
 class DataSpec(_RoomSection):
@@ -136,6 +141,16 @@ class SpaceSpec(_Section):
     )
 
 
+class SensitivitySpec(_Section):
+    """What is found out of single layers before plans are searched: a prior, and a plan that is best by it."""
+
+    source: Literal["gradients", "table", "none"] = Field(
+        "gradients",
+        description="`gradients`: one backward pass, seconds. `table`: every level of every knob alone, calibrated and scored. `none`.",
+    )
+    images: int = Field(128, ge=1, description="Training images that `gradients` looks at.")
+
+
 class AlgorithmSpec(_RoomSection):
     """The search algorithm. Further keys are its own options."""
 
@@ -195,6 +210,7 @@ class Spec(_Section):
     baseline: BaselineSpec = BaselineSpec()
     space: SpaceSpec = SpaceSpec()
     budgets: dict[str, float] = Field({}, description="Upper limits, one key per file in `search_spaces/budgets/`.")
+    sensitivity: SensitivitySpec = SensitivitySpec()
     algorithm: AlgorithmSpec = AlgorithmSpec()
     rungs: list[RungSpec] = Field(
         [RungSpec(kind="calibrate"), RungSpec(kind="fine_tune", steps=50)],

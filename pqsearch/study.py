@@ -15,8 +15,9 @@ import numpy as np
 from pqsearch.errors import UserError
 from pqsearch.journal.file import Event, Journal, read_events
 from pqsearch.plan import Item, Plan, Result
-from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Problem, Proposal, Wait
-from pqsearch.study_events import asked, check_fingerprint, failed, reported
+from pqsearch.probing import Probing
+from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Prior, Problem, Proposal, Wait
+from pqsearch.study_events import asked, check_fingerprint, failed, probed, reported
 from pqsearch.study_state import StudyState, Task, score_of
 
 #: Set-ups of one seat that may fail in a row before the search gives up with the reason.
@@ -31,13 +32,16 @@ DUPLICATES_PER_ASK = 20
 
 @dataclass(frozen=True)
 class Settings:
-    """How long a study goes on. `confirm` leading plans are measured `confirm_repeats` times more, with fresh seeds."""
+    """How long a study goes on. `confirm` leading plans are measured `confirm_repeats` times more, with fresh seeds, and
+    `retest` plans spread over all scores once more.
+    """
 
     evaluations: int
     rungs: int = 1
     seed: int = 0
     confirm: int = 0
     confirm_repeats: int = 1
+    retest: int = 0
     hours: float | None = None
     score: Literal["accuracy", "loss"] = "accuracy"
 
@@ -54,19 +58,24 @@ class Study:
         problem: Problem,
         decode: Callable[[Genes], Plan],
         describe_costs: Callable[[Plan], dict[str, float]],
-        algorithm: Algorithm,
+        algorithm: Callable[[Prior | None], Algorithm],
         journal: Journal,
         settings: Settings,
         clock: Callable[[], float],
         *,
         events: Sequence[Event] = (),
         seeds: Sequence[Proposal] = (),
+        probing: Probing | None = None,
+        informed_seeds: Callable[[Prior], Sequence[Proposal]] = lambda prior: (),
         fingerprint: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> None:
         self._problem, self._decode, self._describe_costs = problem, decode, describe_costs
-        self._algorithm, self._journal, self._settings, self._clock = algorithm, journal, settings, clock
-        self._seeds = list(seeds)
+        self._make_algorithm, self._journal, self._settings, self._clock = algorithm, journal, settings, clock
+        self._seeds, self._informed_seeds = list(seeds), informed_seeds
+        # Made before anything is known too: what is wrong with a user's own shows before it costs anything.
+        self._algorithm = algorithm(None)
+        self._early: list[Event] = []
         self._state = StudyState()
         self._leases: dict[tuple[int, int], str] = {}
         self._seats: dict[str, str] = {}
@@ -87,6 +96,8 @@ class Study:
                 "fingerprint": wanted,
             }
         )
+        if probing is not None and self._state.probing is None:
+            self._commit(probing.event())
 
     # What workers call
 
@@ -124,7 +135,7 @@ class Study:
             task = self._state.tasks.get(key)
             if task is None or task.finished or result.rung != expected.get(key, task.rung):
                 continue
-            event = reported(seat, result, task)
+            event = (reported if result.id >= 0 else probed)(seat, result, task)
             expected[key] = result.rung + 1 if event["type"] == "reported" and not self._is_last(result.rung) else None
             events.append(event)
         self._commit(*events)
@@ -205,6 +216,26 @@ class Study:
 
     def _fold(self, event: Event) -> None:
         self._state.apply(event)
+        if event["type"] in ("probed", "failed") and event["id"] < 0:
+            if self._state.informed:
+                self._inform()
+            return
+        if not self._state.informed:
+            self._early.append(event)
+        self._tell(event)
+
+    def _inform(self) -> None:
+        """The algorithm begins anew with what was found out; what it has seen so far, the seeds, it is shown again."""
+        assert self._state.probing is not None
+        prior = self._state.probing.prior()
+        if prior is None:
+            return
+        self._algorithm = self._make_algorithm(prior)
+        self._seeds += self._informed_seeds(prior)
+        for event in self._early:
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
         kind = event["type"]
         if kind == "asked":
             genes = tuple(event["genes"])
@@ -266,11 +297,13 @@ class Study:
     def _propose(self, number: int) -> None:
         wanted = min(number, self._settings.evaluations - self._state.evaluations)
         for _ in range(DUPLICATES_PER_ASK):
+            if self._state.duplicates_in_a_row >= MOST_DUPLICATES and self._state.stopped is None:
+                self._commit({"type": "stopped", "reason": "exhausted"})
             if wanted <= 0 or self._state.stopped is not None or self.aborted:
                 return
             first = len(self._state.by_id)
             try:
-                proposals = self._seeds_left(first, wanted) or self._algorithm.ask(range(first, first + wanted))
+                proposals = self._seeds_left(first, wanted) or self._ask(range(first, first + wanted))
             except UserError as error:  # a user's own algorithm that breaks the contract
                 self.aborted = str(error)
                 return
@@ -288,8 +321,9 @@ class Study:
                 *(self._asked(id, proposal, hashes) for id, proposal in enumerate(proposals[:wanted], start=first))
             )
             wanted -= self._state.evaluations - before
-            if self._state.duplicates_in_a_row >= MOST_DUPLICATES:
-                self._commit({"type": "stopped", "reason": "exhausted"})
+
+    def _ask(self, ids: range) -> list[Proposal] | Wait | Finished:
+        return self._algorithm.ask(ids) if self._state.informed else Wait()
 
     def _seeds_left(self, first: int, number: int) -> list[Proposal]:
         return self._seeds[first : first + number]
@@ -309,19 +343,28 @@ class Study:
         if self._leases or state.stopped is None:
             return
         out_of_time = state.stopped == "hours"
-        if self._settings.confirm and not state.confirming and not out_of_time:
-            ids = [row["id"] for row in state.leading(self._settings.confirm)]
-            for role in ("uniform", "uniform_filled"):
-                found = state.best(role)
-                if found is not None and found["id"] not in ids:
-                    ids.append(found["id"])
-            if ids:
-                self._commit({"type": "confirm", "ids": ids, "repeats": self._settings.confirm_repeats})
+        settings = self._settings
+        if (settings.confirm or settings.retest) and not state.confirming and not out_of_time:
+            ids = self._worth_confirming() if settings.confirm else []
+            retested = state.spread(settings.retest) if settings.retest else []
+            if ids or retested:
+                self._commit({"type": "confirm", "ids": ids, "repeats": settings.confirm_repeats, "retested": retested})
                 return
         if out_of_time or not state.unfinished():
             self._commit({"type": "finished"})
 
+    def _worth_confirming(self) -> list[int]:
+        """The leaders, and the best of each role that they will be compared with."""
+        ids = [row["id"] for row in self._state.leading(self._settings.confirm)]
+        for role in ("uniform", "uniform_filled", "sensitivity_ilp"):
+            found = self._state.best(role)
+            if found is not None and found["id"] not in ids:
+                ids.append(found["id"])
+        return ids
+
     def _item(self, task: Task) -> Item:
+        if task.id < 0:
+            return self._probe(task)
         candidate = self._state.by_id[task.id]
         return Item(
             id=task.id,
@@ -332,6 +375,14 @@ class Study:
             start=task.start,
             last=self._is_last(task.rung),
         )
+
+    def _probe(self, task: Task) -> Item:
+        probing = self._state.probing
+        assert probing is not None
+        plan = self._decode(probing.genes(task.id))
+        if probing.source == "table":
+            return Item(task.id, "probe", plan, rung=0)
+        return Item(task.id, "gradients", plan, rung=0, changes=tuple(probe.change for probe in probing.probes))
 
     def _is_last(self, rung: int) -> bool:
         return rung == self._settings.rungs - 1

@@ -53,6 +53,24 @@ def reported(seat: str, result: Result, task: Task) -> Event:
     }
 
 
+def probed(seat: str, result: Result, task: Task) -> Event:
+    """What was found out before there are candidates; without finite numbers it is a failure."""
+    numbers = [*result.expected] if result.expected else [result.loss]
+    if result.failure is not None or any(number is None or not math.isfinite(number) for number in numbers):
+        return failed(task, seat, result.failure or "no finite number came of it")
+    found: Event = {
+        "type": "probed",
+        "id": result.id,
+        "repeat": result.repeat,
+        "seconds": {phase: round(value, 4) for phase, value in result.seconds.items()},
+        "worker": seat,
+    }
+    if result.expected:
+        return {**found, "expected": list(result.expected)}
+    assert result.accuracy is not None
+    return {**found, "loss": result.loss, "accuracy": result.accuracy.value, "images": result.accuracy.images}
+
+
 def failed(task: Task, seat: str, reason: str) -> Event:
     """A candidate, or one repeat of it, came to nothing."""
     return {"type": "failed", "id": task.id, "repeat": task.repeat, "rung": task.rung, "reason": reason, "worker": seat}

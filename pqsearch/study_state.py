@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pqsearch.journal.file import Event
+from pqsearch.probing import Probing
 
 
 @dataclass
@@ -53,6 +54,8 @@ class StudyState:
         self.by_id: dict[int, Candidate] = {}
         self.by_hash: dict[str, int] = {}
         self.tasks: dict[tuple[int, int], Task] = {}
+        self.probing: Probing | None = None
+        self.confirmed: set[int] = set()
         self.settings: dict[str, Any] = {}
         self.fingerprint: dict[str, Any] = {}
         self.versions: dict[str, Any] = {}
@@ -78,11 +81,24 @@ class StudyState:
         # A session ends with its last event; the time until the next one opens was nobody's.
         self._seconds_before = self.seconds(self._last)
         self._opened = self._last = event["time"]
-        grown = self.settings and _asks_for_more(self.settings, event["settings"])
+        grown = self.settings and asks_for_more(self.settings, event["settings"])
         self.settings, self.fingerprint = event["settings"], event["fingerprint"]
         self.versions, self.epoch = event["versions"], event["epoch"]
         if grown:
             self.stopped, self.confirming, self.finished = None, False, False
+
+    def _on_probing(self, event: Event) -> None:
+        self.probing = Probing.from_event(event)
+        for id in self.probing.ids:
+            self.tasks[id, 0] = Task(id, 0)
+
+    def _on_probed(self, event: Event) -> None:
+        self._answer(event["id"], event)
+
+    def _answer(self, id: int, answer: Event | None) -> None:
+        assert self.probing is not None
+        self.tasks[id, 0].finished = True
+        self.probing.answers[id] = answer
 
     def _on_asked(self, event: Event) -> None:
         candidate = Candidate(
@@ -116,6 +132,9 @@ class StudyState:
                 candidate.state, candidate.ended = "done", event["time"]
 
     def _on_failed(self, event: Event) -> None:
+        if event["id"] < 0:
+            self._answer(event["id"], None)
+            return
         candidate, task = self.by_id[event["id"]], self.tasks[event["id"], event["repeat"]]
         task.finished = True
         if task.repeat == 0:
@@ -130,8 +149,11 @@ class StudyState:
 
     def _on_confirm(self, event: Event) -> None:
         self.confirming = True
-        for id in event["ids"]:
-            for repeat in range(1, event["repeats"] + 1):
+        self.confirmed.update(event["ids"])
+        repeats: dict[int, int] = dict.fromkeys(event["retested"], 1)
+        repeats.update(dict.fromkeys(event["ids"], event["repeats"]))
+        for id, number in repeats.items():
+            for repeat in range(1, number + 1):
                 self.tasks.setdefault((id, repeat), Task(id, repeat))
 
     def _on_finished(self, event: Event) -> None:
@@ -153,8 +175,14 @@ class StudyState:
         return sum(candidate.state in ("done", "failed") for candidate in self.by_id.values())
 
     def unfinished(self) -> list[Task]:
-        """Tasks in flight or waiting, oldest first."""
-        return [task for _, task in sorted(self.tasks.items()) if not task.finished]
+        """Tasks in flight or waiting: probes first, then candidates, oldest first."""
+        waiting = [task for task in self.tasks.values() if not task.finished]
+        return sorted(waiting, key=lambda task: (task.id >= 0, abs(task.id), task.repeat))
+
+    @property
+    def informed(self) -> bool:
+        """Nothing more is to be found out before an algorithm begins."""
+        return self.probing is None or self.probing.finished
 
     def last_rung(self, id: int) -> list[dict[str, Any]]:
         """Measurements of a candidate at the last rung, one per repeat."""
@@ -175,9 +203,17 @@ class StudyState:
             source = candidate.id if candidate.same_as is None else candidate.same_as
             if self.by_id[source].state == "done":
                 found.append(source)
-        confirmed = {id for id in found if any(entry["repeat"] for entry in self.last_rung(id))}
+        confirmed = {id for id in self.confirmed if any(entry["repeat"] for entry in self.last_rung(id))}
         ranked = sorted(set(found), key=lambda id: (id not in confirmed, self.score(id), id))
         return [self.row(id) for id in ranked[:number]]
+
+    def spread(self, number: int) -> list[int]:
+        """Ids of evaluated candidates, as far apart in rank as can be, the best and the worst among them."""
+        ids = [candidate.id for candidate in self.by_id.values() if candidate.state == "done"]
+        ranked = sorted(ids, key=lambda id: (self.score(id), id))
+        if number >= len(ranked):
+            return ranked
+        return [ranked[round(place * (len(ranked) - 1) / max(1, number - 1))] for place in range(number)]
 
     def best(self, role: str | None = None) -> dict[str, Any] | None:
         """The best candidate (of a role), None if none is done."""
@@ -219,15 +255,17 @@ class StudyState:
     def progress(self, running: int = 0, workers: int = 0, now: float | None = None) -> dict[str, Any]:
         """Where the search stands, for a console."""
         seconds = self.seconds(now)
-        total = self.settings.get("evaluations", 0) if self.stopped is None else self.evaluations
+        total: int = self.settings.get("evaluations", 0) if self.stopped is None else self.evaluations
         repeats = [task for (_, repeat), task in self.tasks.items() if repeat]
         # Repeats are evaluations too: they take as long.
         done = self.done + sum(task.finished for task in repeats)
         total += len(repeats) if self.confirming else self._expected_repeats()
+        if self.probing is not None and len(self.probing.ids) > 1:
+            done, total = done + len(self.probing.answers), total + len(self.probing.ids)
         rate = done / seconds if seconds > 0 else 0.0
         best = self.best()
         return {
-            "phase": "finished" if self.finished else "confirming" if self.confirming else "searching",
+            "phase": self._phase(),
             "done": done,
             "total": total,
             "running": running,
@@ -243,9 +281,15 @@ class StudyState:
             "workers": workers,
         }  # fmt: skip
 
+    def _phase(self) -> str:
+        if self.finished:
+            return "finished"
+        return "probing" if not self.informed else "confirming" if self.confirming else "searching"
+
     def _expected_repeats(self) -> int:
-        confirm = 0 if self.finished or self.stopped == "hours" else self.settings.get("confirm", 0)
-        return (confirm + 2) * self.settings.get("confirm_repeats", 0) if confirm else 0
+        if self.finished or self.stopped == "hours":
+            return 0
+        return expected_repeats(self.settings)
 
 
 def score_of(entry: Mapping[str, Any], score: str) -> float:
@@ -253,11 +297,20 @@ def score_of(entry: Mapping[str, Any], score: str) -> float:
     return entry["loss"] if score == "loss" else 1 - entry["accuracy"]
 
 
+def expected_repeats(settings: Mapping[str, Any]) -> int:
+    """About how many measurements more than one a candidate a study will make."""
+    confirm = settings.get("confirm", 0)
+    return (confirm + 2) * settings.get("confirm_repeats", 0) * bool(confirm) + settings.get("retest", 0)
+
+
 def _most_often(keys: Iterable[tuple[int, int]]) -> int:
     """How often the commonest key occurs: 1 where every rung of every repeat was acknowledged once."""
     return max(Counter(keys).values(), default=0)
 
 
-def _asks_for_more(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def asks_for_more(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a study that ended under the settings `before` has to go on under those of `now`."""
     hours = (before["hours"] or float("inf"), now["hours"] or float("inf"))
-    return now["evaluations"] > before["evaluations"] or hours[1] > hours[0]
+    return hours[1] > hours[0] or any(
+        now[key] > before[key] for key in ("evaluations", "confirm", "confirm_repeats", "retest")
+    )

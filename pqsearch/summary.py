@@ -27,6 +27,8 @@ PAIRS = (
     ("uniform_filled", "uniform"),
     ("baseline_finetuned", "baseline"),
 )
+#: Seeds that every search is compared with, by their scores.
+PROXY_ROLES = ("uniform", "uniform_filled", "sensitivity_ilp")
 ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled")
 
 
@@ -110,7 +112,15 @@ def _search_facts(run: RunDirectory) -> dict[str, Any]:
         "failed": progress["failed"],
         "stopped": study.stopped,
         "proxy_noise": _noise(study.candidates()),
+        "proxy_accuracy": {role: _proxy(study.best(role)) for role in PROXY_ROLES if study.best(role)},
+        "sensitivity": study.probing.source if study.probing is not None else "none",
     }
+
+
+def _proxy(row: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The mean accuracy on the scoring slice of a candidate's measurements."""
+    assert row is not None
+    return {"value": float(np.mean(row["repeats"])), "images": row["images"], "measurements": len(row["repeats"])}
 
 
 def _noise(candidates: list[dict[str, Any]]) -> dict[str, Any] | None:

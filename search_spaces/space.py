@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
-from pqsearch.plan import FLOAT_BITS, LayerPlan, ModelInfo, Plan, channels_kept
-from pqsearch.problem import FloatArray, Genes, IntArray
+from pqsearch.plan import FLOAT_BITS, Change, LayerPlan, ModelInfo, Plan, channels_kept
+from pqsearch.problem import FloatArray, Genes, IntArray, Prior
 from search_spaces.costs import Costs, Decoded
 from search_spaces.feasible import find_feasible, reach
 from search_spaces.knobs import knobs
@@ -59,6 +60,7 @@ class Space:
         self._costs = Costs(info, self.budgets, per_channel_steps)
         self._all_costs = Costs(info, rooms.names("budgets"), per_channel_steps)
         self.tables = [self._table(index) for index in range(len(self.knobs))]
+        self.prior: Prior | None = None
         anchor = find_feasible(self)
         self._repair = Repair(self, self._costs, anchor)
 
@@ -95,6 +97,20 @@ class Space:
         """Cost rows that a knob changes."""
         found = self.knobs[knob]
         return self._costs.shapes.touched(found.target) if found.kind == "prune_rate" else np.array([found.target])
+
+    def with_prior(self, prior: Prior | None) -> Space:
+        """The same space, knowing more."""
+        found = copy.copy(self)
+        found.prior = prior
+        return found
+
+    def changes(self) -> list[tuple[int, int, Change]]:
+        """Every single step away from the dearest plan: knob, level, and what it means."""
+        return [
+            (index, level, Change(knob.kind, knob.name, value))
+            for index, knob in enumerate(self.knobs)
+            for level, value in enumerate(knob.values[:-1])
+        ]
 
     def costs(self, genes: IntArray) -> FloatArray:
         """Costs (plans, budgets) of the budgets asked for."""

@@ -39,6 +39,7 @@ FLOORS = (
     ),
     (
         "pqsearch.study",
+        "pqsearch.probing",
         "pqsearch.study_events",
         "pqsearch.study_state",
         "pqsearch.local",

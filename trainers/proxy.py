@@ -1,4 +1,7 @@
-"""The evaluator: one rung of one plan, from baseline weights to a score. The product's hot path."""
+"""The evaluator: one rung of one plan, from baseline weights to a score. The product's hot path.
+
+What the search wants to know before there are plans is answered here too: probes and gradients.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,7 @@ from trainers.loop import evaluate as evaluate_model
 from trainers.prune import channel_scores
 from trainers.quantized import step_parameters
 from trainers.seeds import derive
+from trainers.sensitivity import expected_losses
 
 #: Images that set the step sizes; batch norm may look at more of them.
 STEP_IMAGES = 128
@@ -111,6 +115,8 @@ def evaluate(context: Context, item: Item) -> Result:
     next rung are on disk before this returns.
     """
     seconds: dict[str, float] = {}
+    if item.kind == "gradients":
+        return _expected(context, item)
     rung = context.spec.rungs[item.rung]
     # Whatever happens to the held module from here on, it is no longer what its file holds.
     held, context.held = context.held, None
@@ -120,7 +126,7 @@ def evaluate(context: Context, item: Item) -> Result:
             with _timed(seconds, "calibrate"):
                 # Without a calibrating rung the first one calibrates all the same: steps must start somewhere.
                 calibrate(context, module, rung.images, item.repeat)
-        if rung.kind != "calibrate":
+        if rung.kind != "calibrate" and item.kind != "probe":
             with _timed(seconds, "train"):
                 _train(context, module, item, rung)
         with _timed(seconds, "score"):
@@ -143,6 +149,24 @@ def evaluate(context: Context, item: Item) -> Result:
         context.held = (weights, module)
     accuracy = Accuracy(float(right.mean()), len(right))
     return Result(item.id, item.rung, item.repeat, accuracy, loss, seconds, weights)
+
+
+def _expected(context: Context, item: Item) -> Result:
+    seconds: dict[str, float] = {}
+    images, _ = context.train.sample(context.spec.sensitivity.images, "sensitivity")
+    # A layer's inputs, outputs and gradients are held at once.
+    size = max(1, evaluation_batch(context.dataset.input_shape, context.device) // 2)
+    with _timed(seconds, "gradients"):
+        expected = expected_losses(
+            context.baseline,
+            context.traced,
+            context.scores,
+            images.split(size),
+            item.changes,
+            quantizer=context.spec.quantizer.name,
+            quantizer_options=context.spec.quantizer.options,
+        )
+    return Result(item.id, item.rung, item.repeat, None, None, seconds, expected=tuple(expected))
 
 
 def _out_of_memory(error: MemoryError | RuntimeError) -> bool:

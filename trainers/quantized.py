@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -70,15 +70,21 @@ def quantize(model: nn.Module, name: str, bits: LayerPlan, quantizer: str, optio
     # The same module with the same parameters under the same names, only with another forward.
     module.__class__ = QuantConv2d if isinstance(module, nn.Conv2d) else QuantLinear
     layer = cast("QuantConv2d | QuantLinear", module)
-    convolution = isinstance(layer, QuantConv2d)
-    outputs = layer.out_channels if isinstance(layer, QuantConv2d) else layer.out_features
-    inputs = layer.in_channels if isinstance(layer, QuantConv2d) else layer.in_features
-    make = rooms.load("quantizers", quantizer)
     layer.weight_quantizer = layer.act_quantizer = None
     if bits.weight_bits != FLOAT_BITS:
-        layer.weight_quantizer = make(bits.weight_bits, "weight", outputs, 0, **options)
+        layer.weight_quantizer = grid(layer, "weight", bits.weight_bits, quantizer, options)
     if bits.act_bits != FLOAT_BITS:
-        layer.act_quantizer = make(bits.act_bits, "act", inputs, 1 if convolution else -1, **options)
+        layer.act_quantizer = grid(layer, "act", bits.act_bits, quantizer, options)
+
+
+def grid(
+    layer: nn.Conv2d | nn.Linear, role: Literal["weight", "act"], bits: int, quantizer: str, options: Mapping[str, Any]
+) -> Grid:
+    """A quantiser for the weights or the inputs of a layer, not calibrated yet."""
+    outputs, inputs = layer.weight.shape[0], layer.weight.shape[1] * getattr(layer, "groups", 1)
+    channels, axis = (outputs, 0) if role == "weight" else (inputs, 1 if isinstance(layer, nn.Conv2d) else -1)
+    made: Grid = rooms.load("quantizers", quantizer)(bits, role, channels, axis, **options)
+    return made
 
 
 def quantized_layers(model: nn.Module) -> Iterator[tuple[str, QuantConv2d | QuantLinear]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import log10
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,9 +11,11 @@ from plotly.subplots import make_subplots
 
 from pqsearch.report.correlation import rung_pairs
 
-BLUE, ORANGE, GREEN, GREY = "#4a7fe6", "#e07b39", "#3a9d6e", "#8a93a3"
-ROLE_COLOURS = {"uniform": ORANGE, "uniform_filled": GREEN}
-ROLE_NAMES = {"uniform": "uniform", "uniform_filled": "uniform, filled"}
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#4a7fe6", "#e07b39", "#3a9d6e", "#9a5fd0", "#8a93a3"
+ROLE_COLOURS = {"uniform": ORANGE, "uniform_filled": GREEN, "sensitivity_ilp": PURPLE}
+ROLE_NAMES = {"uniform": "uniform", "uniform_filled": "uniform, filled", "sensitivity_ilp": "sensitivity plan"}
+#: Costs in loss below this are all the same to the eye.
+FAINTEST = 1e-5
 
 
 def _styled(figure: go.Figure, height: int = 380) -> go.Figure:
@@ -122,6 +125,34 @@ def layers(info: Mapping[str, Any], plans: Mapping[str, Any]) -> go.Figure:
     figure.update_yaxes(tickformat=".0%", row=1, col=1)
     figure.update_xaxes(tickangle=-60, row=3, col=1)
     return _styled(figure, height=680).update_layout(margin={"b": 130, "t": 60}, legend={"y": 1.05}, bargap=0.25)
+
+
+def sensitivity(table: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """A heat map per knob kind, layers against values; colours by the logarithm of the cost in loss."""
+    kinds = list(dict.fromkeys(row["kind"] for row in table))
+    titles = {"prune_rate": "channels removed", "weight_bits": "weight bits", "act_bits": "activation bits"}
+    figure = make_subplots(
+        rows=1, cols=len(kinds), horizontal_spacing=0.02, shared_yaxes=True, subplot_titles=[titles[k] for k in kinds]
+    )
+    names = list(dict.fromkeys(row["name"] for row in table if row["kind"] != "prune_rate")) or list(
+        dict.fromkeys(row["name"] for row in table)
+    )
+    costs = [max(FAINTEST, row["cost"]) for row in table]
+    for column, kind in enumerate(kinds, start=1):
+        mine = [row for row in table if row["kind"] == kind]
+        values = sorted({row["value"] for row in mine}, reverse=kind == "prune_rate")
+        found = {(row["name"], row["value"]): row["cost"] for row in mine}
+        cells = [[found.get((name, value)) for value in values] for name in names]
+        spoken = [f"{value:.3g}" for value in values]
+        figure.add_heatmap(
+            x=spoken, y=names, z=[[None if c is None else log10(max(FAINTEST, c)) for c in row] for row in cells],
+            customdata=cells, zmin=log10(min(costs)), zmax=log10(max(costs)), colorscale="Blues",
+            showscale=column == len(kinds), colorbar={"title": "loss", "tickprefix": "10^"}, xgap=1, ygap=1,
+            hovertemplate="%{y} at %{x}: %{customdata:.4g}<extra></extra>", row=1, col=column,
+        )  # fmt: skip
+        figure.update_xaxes(type="category", showgrid=False, row=1, col=column)
+    figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
+    return _styled(figure, height=140 + 20 * len(names)).update_layout(margin={"l": 130, "t": 60})
 
 
 def rungs(candidates: Sequence[Mapping[str, Any]], number: int) -> go.Figure:

@@ -37,8 +37,11 @@ def render(
     layers: Mapping[str, Any],
     plans: Mapping[str, Any],
     spec_text: str,
+    sensitivity: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The page. `candidates` are a study's rows, `layers` a `ModelInfo` and `plans` plans by role, all as JSON values."""
+    """The page. `candidates` are a study's rows, `layers` a `ModelInfo` and `plans` plans by role, `sensitivity` the table of
+    `Probing.table`, all as JSON values.
+    """
     parts = [_head(summary), _verdict(summary), _results(summary), _differences(summary), _budgets(summary)]
     if any(row["state"] == "done" for row in candidates):
         parts += [
@@ -51,6 +54,8 @@ def render(
         ]  # fmt: skip
     if plans:
         parts.append(_figure("The plan, layer by layer", figures.layers(layers, plans), ""))
+    if sensitivity:
+        parts.append(_figure("What each layer can bear", figures.sensitivity(sensitivity), _sensitivity_words(summary)))
     parts += [_layers(layers), _spec(spec_text), _provenance(summary)]
     body = "\n".join(part for part in parts if part)
     title = html.escape(f"pqsearch: {summary['name']}")
@@ -151,6 +156,17 @@ def _search_words(summary: Mapping[str, Any], candidates: Sequence[Mapping[str, 
     return (
         f"Proxy accuracies are measured on {images} training images that nothing trains on.{failed} "
         f"{again} {'plan was' if again == 1 else 'plans were'} measured again with fresh seeds.{_end(summary)}"
+    )
+
+
+def _sensitivity_words(summary: Mapping[str, Any]) -> str:
+    how = {
+        "gradients": "Expected from the gradients of the float network on a few training images, to second order.",
+        "table": "Measured on the scoring slice after calibration, without training.",
+    }[summary["sensitivity"]]
+    return (
+        f"What one change alone costs in loss, all else at its dearest: darker is worse, by a logarithm. {how} "
+        "An integer program turned the table into plans that stood in the first population (sensitivity plan)."
     )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from pqsearch.plan import LayerPlan, Plan
-from pqsearch.problem import FloatArray, Genes, IntArray
+from pqsearch.problem import FloatArray, Genes, IntArray, Prior
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Knapsack:
     levels: Sequence[int]
     share: float = 0.5
     weights: Sequence[float] = field(default=())
+    prior: Prior | None = None
 
     @cached_property
     def _weights(self) -> FloatArray:

@@ -110,7 +110,14 @@ def test_a_search_ends_with_the_reason_and_keeps_what_was_evaluated(fails: str, 
     journal, events, _ = Journal.open(tmp_path / "journal.jsonl", time.time)
     algorithm = Watched(Answering([Proposal((1,) * 6)], fails), PROBLEM, "mine:Mine")
     study = Study(
-        PROBLEM, PROBLEM.decode, PROBLEM.costs_of, algorithm, journal, Settings(evaluations=5), time.time, events=events
+        PROBLEM,
+        PROBLEM.decode,
+        PROBLEM.costs_of,
+        lambda prior: algorithm,
+        journal,
+        Settings(evaluations=5),
+        time.time,
+        events=events,
     )
     with pytest.raises(SearchAborted) as caught:
         run_locally(study, _evaluated)
