@@ -1,10 +1,14 @@
-"""Where a population begins: scattered around the uniform plans at the budgets."""
+"""Where a population begins: scattered around the uniform plans at the budgets, half of it around the prior's if there is one."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from pqsearch.algorithms._integer_program import least_damage
 from pqsearch.problem import IntArray, Problem, uniform_genes
+
+#: Plans of the integer program to begin around.
+MOST_PLANNED = 2
 
 
 class Starts:
@@ -16,6 +20,9 @@ class Starts:
         # Where no uniform plan holds the budgets, whatever repair makes of the middle is as good a centre.
         centres = uniform if len(uniform) else (np.asarray(problem.levels) - 1)[None] // 2
         self.centres: IntArray = problem.repair(centres)
+        if problem.prior is not None:
+            planned = least_damage(problem, problem.prior)[:MOST_PLANNED]
+            self.centres = np.concatenate([self.centres, np.resize(planned, self.centres.shape)])
 
     def draw(self, rng: np.random.Generator) -> IntArray:
         """Genes (knobs,), not repaired."""

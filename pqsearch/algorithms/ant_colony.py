@@ -3,7 +3,8 @@
 Stuetzle & Hoos, MAX-MIN Ant System, Future Generation Computer Systems 2000: a level is drawn with probability proportional
 to tau^alpha eta^beta; after each colony of `ants` results the trails evaporate and one ant deposits, the colony's best or,
 every `elite`-th time, the best so far; tau_min = tau_max (1 - p^(1/n)) / ((avg - 1) p^(1/n)) with p = 0.05, n knobs of avg
-levels. Trails are normalised to tau_max = 1 and begin there. eta prefers levels near those of a uniform plan.
+levels. Trails are normalised to tau_max = 1 and begin there. eta prefers levels near those of a uniform plan, or near those of
+the integer program's plan where the problem has a prior.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Algorithm:
         self._starts = Starts(problem, spread)
         self._steps = Steps(problem)
         self._free = np.flatnonzero(self._steps.top)
-        self._kernel = Kernel(np.asarray(problem.levels, dtype=np.int64))
+        self._kernel = Kernel(np.asarray(problem.levels, dtype=np.int64), problem.prior)
         self._model: tuple[int, Surrogate] | None = None
         self._hyper: tuple[tuple[Any, ...], Hyper] | None = None
         self._words = 0

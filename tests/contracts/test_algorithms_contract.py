@@ -15,7 +15,7 @@ from tests.pqsearch.problems import Free, Knapsack, Score, coupled, deceptive, s
 
 NAMES = rooms.names("algorithms")
 #: Those that give a list of plans and end, whatever comes back.
-LISTS = {"uniform_plans"}
+LISTS = {"sensitivity_ilp", "uniform_plans"}
 #: Those that learn, and so must beat those that draw.
 LEARNERS = [name for name in NAMES if name not in LISTS | {"random_search"}]
 #: The four of the textbooks, which also have to find known optima.

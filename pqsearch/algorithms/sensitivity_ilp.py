@@ -1,0 +1,40 @@
+"""The plans of a sensitivity table, solved by an integer program: one shot, no search (see `_integer_program`).
+
+HAWQ-V3 (Yao et al., ICML 2021) solves for bits; here prune rates and bits are chosen together. Without a table every knob is
+taken to be worth the same, and to lose more with each level that it goes down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pqsearch.algorithms._integer_program import least_damage
+from pqsearch.problem import Finished, Genes, Outcome, Prior, Problem, Proposal, Wait
+
+
+class Algorithm:
+    """Proposes the integer program's plans, least damage first, and is finished."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self._problem = problem
+        self._plans: list[Genes] | None = None
+        self._seen: set[Genes] = set()
+
+    def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
+        if self._plans is None:
+            prior = self._problem.prior or _convex(self._problem)
+            self._plans = [tuple(plan) for plan in least_damage(self._problem, prior).tolist()]
+        left = [plan for plan in self._plans if plan not in self._seen]
+        return [Proposal(plan) for plan in left[: len(ids)]] or Finished()
+
+    def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None:
+        self._seen.add(genes)
+
+    def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
+        """What a plan was worth changes nothing: the table is all it goes by."""
+
+
+def _convex(problem: Problem) -> Prior:
+    """The square of the share of its range that a knob gives up."""
+    return [[((count - 1 - level) / max(1, count - 1)) ** 2 for level in range(count)] for count in problem.levels]
