@@ -79,7 +79,7 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
         )
         storage = Path(spec.study.storage) if spec.study.storage else run.optuna
         names = [f"{knob.kind}/{knob.name}" for knob in space.knobs]
-        mirror = Mirror(storage, spec.study.name, space, names, maximise=spec.study.score == "accuracy")
+        mirror = Mirror(storage, spec.study.name, space, names, objectives=spec.study.objectives)
         if torn:
             log.warning("the last line of %s was torn and is dropped: that event had not been acted on", run.journal)
         undo.pop_all()  # from here on the caller closes
@@ -95,7 +95,7 @@ def settings(spec: Spec) -> Settings:
         confirm_repeats=spec.study.confirm_repeats,
         retest=spec.study.retest,
         hours=spec.study.hours,
-        score=spec.study.score,
+        objectives=tuple(spec.study.objectives),
     )
 
 
@@ -143,7 +143,7 @@ def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
     return {
         **values,
         "study.seed": spec.study.seed,
-        "study.score": spec.study.score,
+        "study.objectives": spec.study.objectives,
         "model": hashlib.sha256(text.encode()).hexdigest()[:16],
         "baseline": baseline,
     }

@@ -20,6 +20,10 @@ UNFIT = {
 }
 
 
+#: Those that know what to do with several objectives.
+SEVERAL = ("NSGAIISampler", "NSGAIIISampler", "QMCSampler", "RandomSampler", "TPESampler")
+
+
 def samplers() -> tuple[str, ...]:
     """Those that their seed, a history and their notes on it describe in full, so that a killed search goes on alike."""
     import optuna

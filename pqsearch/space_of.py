@@ -18,6 +18,7 @@ def space_of(spec: Spec, info: ModelInfo) -> Space:
         channel_multiple=spec.space.channel_multiple,
         pin=_pins(spec, info),
         budgets=spec.budgets,
+        objectives=spec.study.costs,
         per_channel_steps=_per_channel(spec),
     )
 

@@ -44,8 +44,10 @@ class StudySpec(_Section):
         None, description="File of the Optuna mirror; `optuna.log` in the run directory unless given."
     )
     hours: float | None = Field(None, gt=0, description="The search ends in time, with what it has.")
-    score: Literal["accuracy", "loss"] = Field(
-        "accuracy", description="What ranks plans on the scoring slice. The loss is finer where the slice is small."
+    objectives: list[str] = Field(
+        ["accuracy"],
+        min_length=1,
+        description="What ranks plans: `accuracy`, or `loss`, which is finer where the scoring slice is small; behind it any costs to be kept low.",
     )
     confirm: int = Field(4, ge=0, description="How many leading plans are measured again with fresh seeds.")
     confirm_repeats: int = Field(2, ge=1, description="How often each of them.")
@@ -54,6 +56,17 @@ class StudySpec(_Section):
         ge=0,
         description="How many plans, spread over all scores, are measured once more: how far scores can be trusted.",
     )
+
+
+    @property
+    def score(self) -> str:
+        """What is measured of a plan: the first objective."""
+        return self.objectives[0]
+
+    @property
+    def costs(self) -> list[str]:
+        """Costs that are objectives themselves."""
+        return self.objectives[1:]
 
 
 class DataSpec(_RoomSection):

@@ -14,8 +14,13 @@ from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.own import load_own, own_options
 from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS
-from pqsearch.samplers import sampler_problems
+from pqsearch.samplers import SEVERAL, sampler_problems
 
+#: What can be measured of a plan.
+SCORES = ("accuracy", "loss")
+DEFAULT_ALGORITHM = "surrogate_exchange"
+#: Options of algorithms that say how many plans they begin with.
+POPULATIONS = ("population", "particles", "sources", "ants", "startup")
 KNOBS = (*GROUP_KNOBS, *LAYER_KNOBS)
 
 
@@ -175,6 +180,7 @@ def _budget_problems(name: str, limit: Any) -> Iterator[str]:
 
 def value_problems(data: Mapping[str, Any]) -> Iterator[str]:
     """What the types cannot say. Works on raw values, so that these come with the type errors."""
+    yield from _study_problems(data)
     space = data.get("space")
     if isinstance(space, dict):
         yield from _space_problems(space)
@@ -187,6 +193,47 @@ def value_problems(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"rungs[{index}].steps: must be 0 when kind is 'calibrate', got {steps}"
         if kind in ("few_shot", "fine_tune") and steps == 0:
             yield f"rungs[{index}].steps: must be at least 1 when kind is {kind!r}, got 0"
+
+
+def _study_problems(data: Mapping[str, Any]) -> Iterator[str]:
+    study, algorithm = data.get("study"), data.get("algorithm", {})
+    if not isinstance(study, dict) or not isinstance(algorithm, dict):
+        return
+    objectives = study.get("objectives", ["accuracy"])
+    if isinstance(objectives, list) and objectives and all(isinstance(name, str) for name in objectives):
+        yield from _objective_problems(objectives)
+        name = algorithm.get("name", DEFAULT_ALGORITHM)
+        if len(objectives) > 1 and isinstance(name, str) and not _takes_several(name):
+            able = [other for other in rooms.names("algorithms") if _takes_several(other)]
+            yield (
+                f"algorithm.name: {name} searches for one objective, study.objectives has {len(objectives)}, "
+                f"choose from {', '.join(able)}"
+            )
+    evaluations = study.get("evaluations", 100)
+    for key in POPULATIONS:
+        size = algorithm.get(key)
+        if _number(size) and _number(evaluations) and size > evaluations:
+            yield f"algorithm.{key}: must be at most study.evaluations, which is {evaluations}, got {size}"
+
+
+def _objective_problems(objectives: list[str]) -> Iterator[str]:
+    costs = rooms.names("budgets")
+    if objectives[0] not in SCORES:
+        yield f"study.objectives[0]: must be {' or '.join(map(repr, SCORES))}, got {objectives[0]!r}"
+    for index, name in enumerate(objectives):
+        if name in objectives[:index]:
+            yield f"study.objectives[{index}]: {name!r} is there already; name each objective once"
+        elif index and name not in costs:
+            yield f"study.objectives[{index}]: unknown cost {name!r}{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
+
+
+def _takes_several(algorithm: str) -> bool:
+    """Whether an algorithm knows what to do with several objectives; a user's own is trusted to."""
+    if ":" in algorithm:
+        return not algorithm.startswith("optuna:") or algorithm.removeprefix("optuna:") in SEVERAL
+    if rooms.unknown("algorithms", algorithm):
+        return True  # said elsewhere
+    return bool(rooms.constants("algorithms", algorithm).get("SEVERAL_OBJECTIVES", False))
 
 
 def _space_problems(space: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from pqsearch.plan import Item, Plan, Result
 from pqsearch.probing import Probing
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Prior, Problem, Proposal, Wait
 from pqsearch.study_events import asked, check_fingerprint, failed, probed, reported
-from pqsearch.study_state import StudyState, Task, score_of
+from pqsearch.study_state import StudyState, Task, objective_values
 
 #: Set-ups of one seat that may fail in a row before the search gives up with the reason.
 MOST_SETUPS = 3
@@ -43,7 +43,7 @@ class Settings:
     confirm_repeats: int = 1
     retest: int = 0
     hours: float | None = None
-    score: Literal["accuracy", "loss"] = "accuracy"
+    objectives: tuple[str, ...] = ("accuracy",)
 
 
 class Study:
@@ -257,7 +257,7 @@ class Study:
         rung = mine[-1]["rung"] if mine else 0
         if candidate.state == "failed":
             return Outcome((), rung, failed=True)
-        return Outcome((score_of(mine[-1], self._settings.score),), rung)
+        return Outcome(objective_values(self._settings.objectives, mine[-1], candidate.costs), rung)
 
     def _commit(self, *events: Event) -> None:
         if events:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from pqsearch.algorithms._fronts import fronts
 from pqsearch.journal.file import Event
 from pqsearch.probing import Probing
 
@@ -192,7 +195,7 @@ class StudyState:
 
     def score(self, id: int) -> float:
         """What ranks a candidate, minimised: the mean over its repeats at the last rung."""
-        return statistics.fmean(score_of(entry, self.settings["score"]) for entry in self.last_rung(id))
+        return statistics.fmean(score_of(entry, self.settings["objectives"][0]) for entry in self.last_rung(id))
 
     def leading(self, number: int, role: str | None = None) -> list[dict[str, Any]]:
         """The best candidates, as rows; those measured again come before those that were not."""
@@ -206,6 +209,20 @@ class StudyState:
         confirmed = {id for id in self.confirmed if any(entry["repeat"] for entry in self.last_rung(id))}
         ranked = sorted(set(found), key=lambda id: (id not in confirmed, self.score(id), id))
         return [self.row(id) for id in ranked[:number]]
+
+    def front(self) -> list[dict[str, Any]]:
+        """Evaluated candidates that no other one betters in every objective, best score first; `point` is their values."""
+        ids = [candidate.id for candidate in self.by_id.values() if candidate.state == "done"]
+        if not ids:
+            return []
+        points = np.array([self.point(id) for id in ids])
+        best = sorted(zip(points[fronts(points) == 0].tolist(), np.array(ids)[fronts(points) == 0], strict=True))
+        return [{**self.row(int(id)), "point": point} for point, id in best]
+
+    def point(self, id: int) -> tuple[float, ...]:
+        """One value per objective, minimised, the score being the mean over repeats."""
+        costs = self.by_id[id].costs
+        return self.score(id), *(costs[name] for name in self.settings["objectives"][1:])
 
     def spread(self, number: int) -> list[int]:
         """Ids of evaluated candidates, as far apart in rank as can be, the best and the worst among them."""
@@ -235,7 +252,7 @@ class StudyState:
             "plan_hash": found.plan_hash,
             "state": found.state,
             "rung": last["rung"] if last else None,
-            "values": [score_of(entry, self.settings["score"]) for entry in mine],
+            "values": [score_of(entry, self.settings["objectives"][0]) for entry in mine],
             "costs": found.costs,
             "worker": found.worker,
             "seconds": sum(sum(entry["seconds"].values()) for entry in found.measurements),
@@ -290,6 +307,13 @@ class StudyState:
         if self.finished or self.stopped == "hours":
             return 0
         return expected_repeats(self.settings)
+
+
+def objective_values(
+    objectives: Sequence[str], entry: Mapping[str, Any], costs: Mapping[str, float]
+) -> tuple[float, ...]:
+    """A measurement and a plan's costs as what an algorithm minimises, one value per objective."""
+    return score_of(entry, objectives[0]), *(costs[name] for name in objectives[1:])
 
 
 def score_of(entry: Mapping[str, Any], score: str) -> float:

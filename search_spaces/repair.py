@@ -2,7 +2,8 @@
 
 Down: for each budget that is broken, the knobs that lower it move together from what was asked towards a known feasible
 plan, as little as a binary search finds enough. Up: knobs are raised level by level, first back towards what was asked,
-then wherever there is room, until no single level fits. Both are deterministic and bounded.
+then wherever there is room, until no single level fits; knobs that cost an objective go no higher than what was asked. Both
+are deterministic and bounded.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Repair:
         self._limits = space.limits * (1 + TOLERANCE)
         self._phase = (np.arange(len(space.levels)) * GOLDEN) % 1
         self._free_mask = self._top > 0
+        self._spared = np.isin(np.array(space.kinds), space.spared)
         free = np.flatnonzero(self._free_mask)
         self._orders = [np.random.default_rng(seed).permutation(free) for seed in range(ORDERS)]
         self._moves = [_Move.of(space, costs, knob) for knob in range(len(space.levels))]
@@ -62,7 +64,7 @@ class Repair:
     def __call__(self, genes: IntArray) -> IntArray:
         asked = np.clip(genes.astype(np.int64), 0, self._top)
         if not len(self._limits):
-            return np.tile(self._top, (len(asked), 1))
+            return np.where(self._spared, asked, self._top)
         found = asked.copy()
         # Blocks that stay in the processor's cache are several times faster than one large population.
         for start in range(0, len(asked), BLOCK):
@@ -123,9 +125,9 @@ class Repair:
     def _fill(self, genes: IntArray, asked: IntArray, order: IntArray) -> IntArray:
         plans = self._space.expand(genes)
         state = _Filling(self._space, self._costs, self._limits, genes.copy(), plans)
-        tops = np.broadcast_to(self._top, genes.shape)
+        wanted = np.asfortranarray(np.maximum(asked, genes))
         # Back to what was asked before anything else is given away.
-        for target in (np.asfortranarray(np.maximum(asked, genes)), tops):
+        for target in (wanted, np.asfortranarray(np.where(self._spared, wanted, self._top))):
             hopeless = np.zeros(genes.shape, dtype=bool, order="F")
             while True:
                 moved = False

@@ -21,6 +21,8 @@ from search_spaces.repair import Repair
 class Space:
     """A `Problem` over a model's knobs; also knows what the genes mean.
 
+    `objectives` are costs that a search wants low: filling a plan's slack never raises them.
+
     Raises `UserError` at once for pins that name nothing and for budgets that no plan meets.
     """
 
@@ -34,6 +36,7 @@ class Space:
         channel_multiple: int = 1,
         pin: Mapping[str, Mapping[str, float]] | None = None,
         budgets: Mapping[str, float] | None = None,
+        objectives: Sequence[str] = (),
         per_channel_steps: bool = True,
     ) -> None:
         self.info = info
@@ -62,6 +65,9 @@ class Space:
         self.tables = [self._table(index) for index in range(len(self.knobs))]
         self.prior: Prior | None = None
         anchor = find_feasible(self)
+        raising = Costs(info, tuple(objectives), per_channel_steps)
+        #: Kinds of knobs that slack is not given to.
+        self.spared = tuple(kind for kind in dict.fromkeys(self.kinds) if len(raising.changed_by(kind)))
         self._repair = Repair(self, self._costs, anchor)
 
     def _table(self, knob: int) -> IntArray:

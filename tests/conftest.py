@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def small_spec(**changes: Any) -> dict[str, Any]:
     """A spec that runs in seconds; `changes` maps `section__key` to values."""
     spec: dict[str, Any] = {
-        "study": {"name": "small", "evaluations": 6, "score": "loss", "confirm": 1, "confirm_repeats": 1},
+        "study": {"name": "small", "evaluations": 6, "objectives": ["loss"], "confirm": 1, "confirm_repeats": 1},
         "data": {"name": "digits", "score_images": 100, "select_images": 60, "augment": ["crop"]},
         "model": {"name": "digits_net", "options": {"width": 8, "blocks": 1}},
         "baseline": {"epochs": 6, "lr": 0.1, "batch_size": 64},

@@ -27,10 +27,13 @@ DONE = ("done", "failed")
 class Mirror:
     """Follows the candidates of a study into the journal storage at `path`."""
 
-    def __init__(self, path: Path, name: str, problem: Problem, names: Sequence[str], maximise: bool) -> None:
+    def __init__(self, path: Path, name: str, problem: Problem, names: Sequence[str], objectives: Sequence[str]) -> None:
         self._path = path
         self._name = name
-        self._direction = StudyDirection.MAXIMIZE if maximise else StudyDirection.MINIMIZE
+        self._objectives = list(objectives)
+        self._directions = [
+            StudyDirection.MAXIMIZE if objective == "accuracy" else StudyDirection.MINIMIZE for objective in objectives
+        ]
         self._distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(tuple(values)) for name, values in zip(names, problem.values, strict=True)
         }
@@ -53,7 +56,7 @@ class Mirror:
         for leftover in (temporary, *self._locks(temporary), *self._locks(self._path)):
             leftover.unlink(missing_ok=True)
         storage = JournalStorage(JournalFileBackend(str(temporary)))
-        study = storage.create_new_study([self._direction], study_name=self._name)
+        study = storage.create_new_study(self._directions, study_name=self._name)
         self._add(storage, study, rows)
         temporary.replace(self._path)
         self._storage = JournalStorage(JournalFileBackend(str(self._path)))
@@ -67,7 +70,8 @@ class Mirror:
     def _trial(self, row: Mapping[str, Any]) -> FrozenTrial:
         failed = row["state"] == "failed"
         measured = [entry for entry in row["measurements"] if entry["repeat"] == 0]
-        key = "accuracy" if self._direction == StudyDirection.MAXIMIZE else "loss"
+        score, *costs = self._objectives
+        values = [] if failed else [measured[-1][score], *(row["costs"][name] for name in costs)]
         params = {
             name: self._values[knob][level]
             for knob, (name, level) in enumerate(zip(self._distributions, row["genes"], strict=True))
@@ -77,14 +81,16 @@ class Mirror:
             number=-1,  # the storage numbers it
             trial_id=-1,
             state=TrialState.FAIL if failed else TrialState.COMPLETE,
-            value=None if failed else measured[-1][key],
+            value=None,
+            values=values or None,
             datetime_start=datetime.fromtimestamp(row["began"]),
             datetime_complete=now,
             params=params,
             distributions=self._distributions,
             user_attrs={name: row[name] for name in ("id", "plan_hash", "costs", "worker", "role", "failure")},
             system_attrs={},
-            intermediate_values={entry["rung"]: entry[key] for entry in measured},
+            # Optuna has intermediate values for one objective only.
+            intermediate_values={} if costs else {entry["rung"]: entry[score] for entry in measured},
         )
 
     @staticmethod

@@ -166,7 +166,7 @@ def _study(path: Path) -> optuna.Study:
 
 
 def _mirror(path: Path) -> Mirror:
-    return Mirror(path, "s", Knapsack([2, 3, 4]), ["a", "b", "c"], maximise=True)
+    return Mirror(path, "s", Knapsack([2, 3, 4]), ["a", "b", "c"], ["accuracy"])
 
 
 def test_the_mirror_is_a_live_optuna_study(tmp_path: Path) -> None:

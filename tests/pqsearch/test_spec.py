@@ -113,7 +113,7 @@ def test_wrong_overrides_and_a_wrong_file_are_told_together(spec_file: Path) -> 
 @pytest.mark.parametrize(
     ("override", "value"),
     [
-        ("study.seed=7", 7), ("study.score=loss", "loss"), ("study.score='loss'", "loss"), ("study.hours=0.5", 0.5),
+        ("study.seed=7", 7), ("data.name=digits", "digits"), ("data.name='digits'", "digits"), ("study.hours=0.5", 0.5),
         ("space.prune_rate=[0.0, 0.25]", [0.0, 0.25]), ("baseline.amp=false", False), ("study.run_dir=a=b", "a=b"),
         ('space.pin={"layer1.0" = {weight_bits = 8}}', {"layer1.0": {"weight_bits": 8.0}}),
         ("rungs[0].images=64", 64),

@@ -76,7 +76,24 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "whole number that is true": ({"study__evaluations": True}, ["study.evaluations: must be a whole number, got True"]),
     "hours of nothing": ({"study__hours": 0}, ["study.hours: must be above 0, got 0"]),
     "hours without end": ({"study__hours": math.inf}, ["study.hours: must be a finite number, got inf"]),
-    "not a choice": ({"study__score": "f1"}, ["study.score: must be 'accuracy' or 'loss', got 'f1'"]),
+    "not a choice": ({"sensitivity__source": "magic"}, ["sensitivity.source: must be 'gradients', 'table' or 'none', got 'magic'"]),
+    "unknown score": ({"study__objectives": ["f1"]}, ["study.objectives[0]: must be 'accuracy' or 'loss', got 'f1'"]),
+    "unknown objective": (
+        {"study__objectives": ["loss", "flop"], "algorithm__name": "random_search"},
+        [
+            "study.objectives[1]: unknown cost 'flop', did you mean 'flops'?, choose from act_bits, bitops, flops, params, "
+            "size_bytes, weight_bits"
+        ],
+    ),
+    "repeated objective": (
+        {"study__objectives": ["loss", "flops", "flops"], "algorithm__name": "random_search"},
+        ["study.objectives[2]: 'flops' is there already; name each objective once"],
+    ),
+    "no objective": ({"study__objectives": []}, ["study.objectives: must not be empty, got []"]),
+    "population too large": (
+        {"study__evaluations": 20, "algorithm__name": "genetic", "algorithm__population": 21},
+        ["algorithm.population: must be at most study.evaluations, which is 20, got 21"],
+    ),
     "list entry not a choice": ({"data__augment": ["crop", "rot"]}, ["data.augment[1]: must be 'crop' or 'flip', got 'rot'"]),
     "list that is none": ({"export__formats": "torch"}, ["export.formats: must be a list, got 'torch'"]),
     "empty list": ({"space__act_bits": []}, ["space.act_bits: must not be empty, got []"]),
