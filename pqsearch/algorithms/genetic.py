@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import numpy as np
-
 from pqsearch.algorithms._archive import Archive
-from pqsearch.algorithms._starts import Starts
-from pqsearch.algorithms._steps import Steps
-from pqsearch.problem import Finished, Genes, IntArray, Outcome, Problem, Proposal, Wait
+from pqsearch.algorithms._breeding import Breeding
+from pqsearch.problem import Finished, Genes, Outcome, Problem, Proposal, Wait
 from pqsearch.rooms import Doc, Range
 
 
@@ -36,44 +33,22 @@ class Algorithm:
             float, Doc("Levels by which initial candidates scatter around uniform plans."), Range(0, 100)
         ] = 0.5,
     ) -> None:
-        self._seed = seed
-        self._population = population
-        self._tournament = tournament
-        self._crossover = crossover
-        self._mutation = mutation
         self._archive = Archive(population)
-        self._starts = Starts(problem, spread)
-        self._steps = Steps(problem)
+        self._breeding = Breeding(
+            problem,
+            seed,
+            population=population,
+            tournament=tournament,
+            crossover=crossover,
+            mutation=mutation,
+            spread=spread,
+        )
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
-        """Initial candidates while fewer than `population` were asked, children of the best afterwards."""
-        parents = self._archive.parents()
-        born = len(self._archive.asked)
-        rngs = [np.random.default_rng((self._seed, id)) for id in ids]
-        initial = [born + offset < self._population or len(parents) < 2 for offset in range(len(ids))]
-        genes = [
-            self._starts.draw(rng) if first else self._child(rng, parents)
-            for rng, first in zip(rngs, initial, strict=True)
-        ]
-        plans = self._steps.novel(rngs, genes, self._archive.seen, self._mutation)
-        return [
-            Proposal(plan, {"origin": "initial" if first else "child"})
-            for plan, first in zip(plans, initial, strict=True)
-        ]
+        return self._breeding.proposals(ids, self._archive)
 
     def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None:
         self._archive.add(id, genes)
 
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
         self._archive.tell(id, genes, outcome)
-
-    def _child(self, rng: np.random.Generator, parents: IntArray) -> IntArray:
-        first, second = self._select(rng, parents), self._select(rng, parents)
-        child = first
-        if rng.random() < self._crossover:
-            child = np.where(rng.random(len(first)) < 0.5, first, second)
-        return self._steps.mutate(rng, child, self._mutation)
-
-    def _select(self, rng: np.random.Generator, parents: IntArray) -> IntArray:
-        # Parents are ranked, so the best of a tournament is the smallest index.
-        return parents[rng.integers(len(parents), size=self._tournament).min()]

@@ -20,8 +20,8 @@ LISTS = {"sensitivity_ilp", "uniform_plans"}
 LEARNERS = [name for name in NAMES if name not in LISTS | {"random_search"}]
 #: The four of the textbooks, which also have to find known optima.
 TEXTBOOK = ("ant_colony", "bee_colony", "genetic", "particle_swarm")
-#: Those whose trails are laid in the order in which results arrive.
-ORDERED = {"ant_colony"}
+#: Those to whom the order in which results arrive matters: trails are laid, and generations completed, in that order.
+ORDERED = {"ant_colony", "cma_es"}
 #: A log of events: ("asked", id, genes, memo) or ("told", id, genes, outcome).
 Event = tuple[str, int, Genes, Any]
 PROBLEM = Knapsack([4] * 12)
