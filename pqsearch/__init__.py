@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Spec", "Study", "UserError", "load", "load_spec", "run"]
+__all__ = ["Plan", "Spec", "Study", "UserError", "load", "load_spec", "run", "select"]
 
 _HOMES = {
     "Plan": "pqsearch.plan",
@@ -19,9 +19,11 @@ _HOMES = {
     "load": "pqsearch.rebuild",
     "load_spec": "pqsearch.spec",
     "run": "pqsearch.pipeline",
+    "select": "pqsearch.choose",
 }
 
 if TYPE_CHECKING:
+    from pqsearch.choose import select
     from pqsearch.errors import UserError
     from pqsearch.pipeline import run
     from pqsearch.plan import Plan

@@ -6,7 +6,8 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pqsearch import __version__, environment
@@ -81,6 +82,15 @@ def parser() -> argparse.ArgumentParser:
     trials = add("trials", "list every candidate of a run", "pqsearch trials runs/digits --json", _trials)
     trials.add_argument("run_dir", metavar="RUN_DIR")
     trials.add_argument("--json", action="store_true", help="a JSON line per candidate")
+    select = add(
+        "select", "pick the best evaluated plan of a run under other budgets",
+        "pqsearch select runs/digits --budget flops=0.15 --out small.json", _select,
+    )  # fmt: skip
+    select.add_argument("run_dir", metavar="RUN_DIR")
+    select.add_argument(
+        "--budget", metavar="COST=LIMIT", action="append", default=[], help="an upper limit; may be repeated"
+    )
+    select.add_argument("--out", metavar="PLAN.json", help="also write the plan, for `pqsearch finetune --plan`")
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
         "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters"
@@ -191,6 +201,44 @@ def _trials(options: argparse.Namespace) -> int:
     return 0
 
 
+def _select(options: argparse.Namespace) -> int:
+    from pqsearch.choose import select
+    from pqsearch.tables import candidates_table
+
+    row = select(options.run_dir, _limits(options.budget))
+    print(candidates_table([row]))
+    if options.out:
+        _write_plan(Path(options.out), row)
+        print(f"{options.out}: `pqsearch finetune SPEC --plan {options.out}` fine-tunes it")
+    return 0
+
+
+def _write_plan(path: Path, row: Mapping[str, Any]) -> None:
+    from pqsearch.run_dir import write_atomically
+
+    try:
+        write_atomically(path, json.dumps({**row["plan"], "costs": row["costs"]}, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written ({error.strerror}); name another file") from None
+
+
+def _limits(texts: Sequence[str]) -> dict[str, float]:
+    """`cost=limit` texts as numbers; what is wrong with any of them is said at once."""
+    problems, found = [], {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            problems.append(f"--budget {text}: must be COST=LIMIT with a number, as in flops=0.4")
+            continue
+        if not 0 < found[name] < float("inf"):
+            problems.append(f"--budget {text}: the limit must be above 0 and finite")
+    if problems:
+        raise UserError(problems)
+    return found
+
+
 def _list(options: argparse.Namespace) -> int:
     from pqsearch.rooms import ROOMS
     from pqsearch.tables import rooms_table
@@ -202,8 +250,6 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from pqsearch.spec_docs import commented_spec
 
     path = Path(options.path)

@@ -14,6 +14,7 @@ from pqsearch import environment, rooms
 from pqsearch.console import Progress
 from pqsearch.errors import UserError
 from pqsearch.finetunes import BASELINE, Job, finetune_all
+from pqsearch.front import front_of
 from pqsearch.journal.lock import Lock
 from pqsearch.open_study import settings
 from pqsearch.plan import Plan
@@ -85,6 +86,8 @@ class Pipeline:
                 self._progress("search"),
                 self.verbose,
             )
+        if self.spec.study.costs:
+            self.run.write(self.run.front, front_of(read_study(self.run.journal)))
         for rank, leader in enumerate(self._leaders(self.spec.finetune.top_k), start=1):
             self._write_plan(self.run.plans / f"searched-{rank}.json", Plan.from_json(leader["plan"]))
         return state
@@ -142,6 +145,7 @@ class Pipeline:
         summary, plans = make_summary(self.spec, self.run, self.prepared, self._record(required=False))
         study = read_study(self.run.journal) if self.run.journal.is_file() else None
         self.run.write(self.run.summary, summary)
+        front = front_of(study) if study is not None and self.spec.study.costs else None
         sensitivity = study.probing.table() if study is not None and study.probing is not None else []
         self.run.write(self.run.sensitivity, sensitivity)
         page = render(
@@ -151,6 +155,7 @@ class Pipeline:
             plans,
             self.run.spec.read_text(),
             sensitivity,
+            front,
         )
         with writable(self.run.path):
             write_atomically(self.run.report, page)

@@ -58,6 +58,7 @@ class RunDirectory:
         self.layers = self.path / "layers.json"
         self.journal = self.path / "journal.jsonl"
         self.lock = self.path / "run.lock"
+        self.front = self.path / "front.json"
         self.sensitivity = self.path / "sensitivity.json"
         self.optuna = self.path / "optuna.log"
         self.baseline = self.path / "baseline.pth"

@@ -47,7 +47,7 @@ class StudySpec(_Section):
     objectives: list[str] = Field(
         ["accuracy"],
         min_length=1,
-        description="What ranks plans: `accuracy`, or `loss`, which is finer where the scoring slice is small; behind it any costs to be kept low.",
+        description="What ranks plans: `accuracy`, or `loss`, finer where the slice is small; behind it costs to be kept low.",
     )
     confirm: int = Field(4, ge=0, description="How many leading plans are measured again with fresh seeds.")
     confirm_repeats: int = Field(2, ge=1, description="How often each of them.")
@@ -56,7 +56,6 @@ class StudySpec(_Section):
         ge=0,
         description="How many plans, spread over all scores, are measured once more: how far scores can be trusted.",
     )
-
 
     @property
     def score(self) -> str:

@@ -40,6 +40,8 @@ FLOORS = (
     (
         "pqsearch.study",
         "pqsearch.probing",
+        "pqsearch.front",
+        "pqsearch.choose",
         "pqsearch.study_events",
         "pqsearch.study_state",
         "pqsearch.local",

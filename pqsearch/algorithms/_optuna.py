@@ -37,6 +37,7 @@ class Sampled:
             str(knob): IntDistribution(0, levels - 1) for knob, levels in enumerate(problem.levels) if levels > 1
         }
         self._archive = Archive()
+        self._objectives = 0
         self._steps = Steps(problem)
         self._trials: dict[int, tuple[Outcome, FrozenTrial]] = {}
         # What a sampler writes on its trials (the generation, for one), which it looks for in the history.
@@ -57,6 +58,7 @@ class Sampled:
 
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
         self._archive.tell(id, genes, outcome)
+        self._objectives = max(self._objectives, len(outcome.values))
 
     def _draw(self, id: int, history: list[FrozenTrial]) -> tuple[IntArray, dict[str, Any]]:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -65,7 +67,9 @@ class Sampled:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = self._make(int(np.random.SeedSequence((self._seed, id)).generate_state(1)[0]))
             storage = _History(history)
-            study = optuna.create_study(storage=storage, sampler=sampler)
+            study = optuna.create_study(
+                storage=storage, sampler=sampler, directions=["minimize"] * max(1, self._objectives)
+            )
             params = study.ask(self._space).params
             (asked,) = InMemoryStorage.get_all_trials(storage, study._study_id)
         genes = np.array([params.get(str(knob), 0) for knob in range(len(self._levels))], dtype=np.int64)
@@ -81,7 +85,8 @@ class Sampled:
             number=id,
             trial_id=id,
             state=TrialState.FAIL if outcome.failed else TrialState.COMPLETE,
-            value=None if outcome.failed else outcome.values[0] - RUNG_PENALTY * outcome.rung,
+            value=None,
+            values=None if outcome.failed else [value - RUNG_PENALTY * outcome.rung for value in outcome.values],
             datetime_start=None,
             datetime_complete=None,
             params={name: genes[int(name)] for name in self._space},

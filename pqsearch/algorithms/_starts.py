@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pqsearch.algorithms._integer_program import least_damage
-from pqsearch.problem import IntArray, Problem, uniform_genes
+from pqsearch.problem import FloatArray, IntArray, Problem, uniform_genes
 
 #: Plans of the integer program to begin around.
 MOST_PLANNED = 2
@@ -20,8 +20,11 @@ class Starts:
         # Where no uniform plan holds the budgets, whatever repair makes of the middle is as good a centre.
         centres = uniform if len(uniform) else (np.asarray(problem.levels) - 1)[None] // 2
         self.centres: IntArray = problem.repair(centres)
+        #: Where a single distribution begins: the plan of least expected damage, else the mean of the uniform plans.
+        self.middle: FloatArray = self.centres.mean(0)
         if problem.prior is not None:
             planned = least_damage(problem, problem.prior)[:MOST_PLANNED]
+            self.middle = planned[0].astype(np.float64)
             self.centres = np.concatenate([self.centres, np.resize(planned, self.centres.shape)])
 
     def draw(self, rng: np.random.Generator) -> IntArray:

@@ -41,7 +41,7 @@ class Algorithm:
         self._archive = Archive(1)
         self._steps = Steps(problem)
         self._free = np.flatnonzero(self._steps.top)
-        self._start: FloatArray = Starts(problem, 0.0).centres.mean(0)
+        self._start: FloatArray = Starts(problem, 0.0).middle
         self._cma = self._made(self._start)
         self._points: dict[int, FloatArray] = {}
         self._generation: dict[int, Outcome] = {}

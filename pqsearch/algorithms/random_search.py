@@ -9,6 +9,9 @@ import numpy as np
 
 from pqsearch.problem import Finished, Genes, Outcome, Problem, Proposal, Wait
 
+#: Says to whoever reads this file that it can be told of several objectives.
+SEVERAL_OBJECTIVES = True
+
 
 class Algorithm:
     """The baseline that every other algorithm has to beat."""

@@ -12,6 +12,9 @@ from typing import Any
 from pqsearch.algorithms._integer_program import least_damage
 from pqsearch.problem import Finished, Genes, Outcome, Prior, Problem, Proposal, Wait
 
+#: Says to whoever reads this file that it can be told of several objectives.
+SEVERAL_OBJECTIVES = True
+
 
 class Algorithm:
     """Proposes the integer program's plans, least damage first, and is finished."""

@@ -5,6 +5,8 @@ repair settles the rest. Hundreds of such children of the best plans are judged 
 again; one is measured, chosen by a confidence bound whose optimism is drawn anew each time (the randomised GP-UCB of
 Berk et al., 2020), so that proposals made at once differ. The best plans are the best by the process' mean and not by the
 score, which noise flatters. Results of lower rungs, and failures, count as worse than all of a higher one, in their order.
+Several objectives are weighed against each other anew for every candidate (ParEGO: Knowles, IEEE Transactions on Evolutionary
+Computation 2006).
 """
 
 from __future__ import annotations
@@ -22,6 +24,12 @@ from pqsearch.algorithms._surrogate import MOST_FITTED, Hyper, Kernel, Surrogate
 from pqsearch.problem import Finished, FloatArray, Genes, IntArray, Outcome, Problem, Proposal, Wait
 from pqsearch.rooms import Doc, Range
 
+#: Says to whoever reads this file that it trades several objectives off.
+SEVERAL_OBJECTIVES = True
+#: Weightings of several objectives, taken in turn.
+WEIGHTINGS = 8
+#: Share of the plain weighted sum beside the worst weighted objective (ParEGO's rho).
+PLAIN_SUM = 0.05
 #: Results the surrogate is given: as many of the best as of the latest.
 MOST_GIVEN = 400
 #: Results without which there is no surrogate.
@@ -55,18 +63,19 @@ class Algorithm:
         self._steps = Steps(problem)
         self._free = np.flatnonzero(self._steps.top)
         self._kernel = Kernel(np.asarray(problem.levels, dtype=np.int64), problem.prior)
-        self._model: tuple[int, Surrogate] | None = None
-        self._hyper: tuple[tuple[Any, ...], Hyper] | None = None
-        self._words = 0
+        # One for each weighting in use: with one objective there is only the first.
+        self._models: dict[int, tuple[int, Surrogate]] = {}
+        self._hypers: dict[int, tuple[tuple[Any, ...], Hyper]] = {}
+        self._words = self._objectives = 0
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
-        model = self._surrogate()
+        models = [self._surrogate(id % WEIGHTINGS if self._objectives > 1 else 0) for id in ids]
         born = len(self._archive.asked)
         rngs = [np.random.default_rng((self._seed, id)) for id in ids]
-        first = [model is None or born + offset < self._startup for offset in range(len(ids))]
+        first = [model is None or born + offset < self._startup for offset, model in enumerate(models)]
         genes = [
             self._starts.draw(rng) if model is None or initial else self._bred(rng, model)
-            for rng, initial in zip(rngs, first, strict=True)
+            for rng, model, initial in zip(rngs, models, first, strict=True)
         ]
         plans = self._steps.novel(rngs, genes, self._archive.seen, 2.0)
         return [
@@ -79,32 +88,36 @@ class Algorithm:
 
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
         self._words += self._archive.tell(id, genes, outcome)
+        self._objectives = max(self._objectives, len(outcome.values))
 
-    def _surrogate(self) -> Surrogate | None:
+    def _surrogate(self, weighting: int) -> Surrogate | None:
         """Fitted to what was told so far; None while too little was."""
-        if self._model is None or self._model[0] != self._words:
-            model = self._fit()
+        known = self._models.get(weighting)
+        if known is None or known[0] != self._words:
+            model = self._fit(weighting)
             if model is None:
                 return None
-            self._model = self._words, model
-        return self._model[1]
+            self._models[weighting] = known = self._words, model
+        return known[1]
 
-    def _fit(self) -> Surrogate | None:
+    def _fit(self, weighting: int) -> Surrogate | None:
         told = self._archive.told()
         if len(told) < FEWEST_GIVEN or len(self._free) == 0:
             return None
-        genes, targets = _targets(told)
+        weights = _weights(weighting, self._objectives)
+        genes, targets = _targets(told, weights)
         # The shape of the landscape is learned from the first results, again each time there is half as much more.
         growth = int(np.log(len(told) / FEWEST_GIVEN) / np.log(1.5))
         count = min(MOST_FITTED, FEWEST_GIVEN * 1.5**growth)
         head = tuple(told[: int(count)])
-        if self._hyper is None or self._hyper[0] != head:
-            self._hyper = head, Surrogate(self._kernel, *_targets(list(head))).hyper
+        hyper = self._hypers.get(weighting)
+        if hyper is None or hyper[0] != head:
+            hyper = self._hypers[weighting] = head, Surrogate(self._kernel, *_targets(list(head), weights)).hyper
         if len(genes) > MOST_GIVEN:
             best = np.argsort(targets, kind="stable")[: MOST_GIVEN // 2]
             chosen = np.union1d(best, np.arange(len(genes) - MOST_GIVEN // 2, len(genes)))
             genes, targets = genes[chosen], targets[chosen]
-        return Surrogate(self._kernel, genes, targets, self._hyper[1])
+        return Surrogate(self._kernel, genes, targets, hyper[1])
 
     def _bred(self, rng: np.random.Generator, model: Surrogate) -> IntArray:
         """The most promising new plan of all rounds."""
@@ -141,11 +154,35 @@ class Algorithm:
         return self._steps.legal(litter)
 
 
-def _targets(told: list[tuple[int, Genes, Outcome]]) -> tuple[IntArray, FloatArray]:
+def _weights(weighting: int, objectives: int) -> FloatArray:
+    """How much each objective counts, from all for the score to all but none for it, evenly over the costs."""
+    if objectives < 2:
+        return np.ones(1)
+    score = 1 - weighting / WEIGHTINGS
+    return np.array([score, *[(1 - score) / (objectives - 1)] * (objectives - 1)])
+
+
+def _weighed(told: list[tuple[int, Genes, Outcome]], weights: FloatArray) -> list[tuple[float, ...]]:
+    """The values of each outcome as one: the worst of its weighted objectives, each in units of its own range."""
+    if len(weights) < 2:
+        return [outcome.values for *_, outcome in told]
+    known = np.array([outcome.values for *_, outcome in told if not outcome.failed])
+    low, span = (known.min(0), np.maximum(np.ptp(known, axis=0), 1e-12)) if len(known) else (0.0, 1.0)
+    weighed: list[tuple[float, ...]] = []
+    for *_, outcome in told:
+        if outcome.failed:
+            weighed.append(())
+            continue
+        shares = weights * (np.array(outcome.values) - low) / span
+        weighed.append((float(shares.max() + PLAIN_SUM * shares.sum()),))
+    return weighed
+
+
+def _targets(told: list[tuple[int, Genes, Outcome]], weights: FloatArray) -> tuple[IntArray, FloatArray]:
     """Genes (plans, knobs) and what the surrogate learns: normal scores of the ranks, since rungs share no scale."""
     genes = np.array([genes for _, genes, _ in told], dtype=np.int64)
     groups = np.array([-1 if outcome.failed else outcome.rung for *_, outcome in told], dtype=np.int64)
-    keys = [(-group, outcome.values) for group, (*_, outcome) in zip(groups.tolist(), told, strict=True)]
+    keys = [(-group, values) for group, values in zip(groups.tolist(), _weighed(told, weights), strict=True)]
     place = {key: rank for rank, key in enumerate(sorted(set(keys)))}
     ranks = np.array([place[key] for key in keys], dtype=np.int64)
     counts = np.bincount(ranks)

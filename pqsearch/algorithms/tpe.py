@@ -10,6 +10,9 @@ from pqsearch.algorithms._optuna import Sampled
 from pqsearch.problem import Problem
 from pqsearch.rooms import Doc, Range
 
+#: Says to whoever reads this file that it can be told of several objectives.
+SEVERAL_OBJECTIVES = True
+
 
 class Algorithm(Sampled):
     """TPE on the same footing as the population algorithms: its proposals are repaired, its history is what was told."""

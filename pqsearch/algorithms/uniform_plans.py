@@ -7,6 +7,9 @@ from typing import Any
 
 from pqsearch.problem import Finished, Genes, Outcome, Problem, Proposal, Wait, uniform_genes
 
+#: Says to whoever reads this file that it can be told of several objectives.
+SEVERAL_OBJECTIVES = True
+
 
 class Algorithm:
     """The plans that need no search; each is measured once and the search ends."""

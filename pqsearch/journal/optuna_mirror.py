@@ -27,7 +27,9 @@ DONE = ("done", "failed")
 class Mirror:
     """Follows the candidates of a study into the journal storage at `path`."""
 
-    def __init__(self, path: Path, name: str, problem: Problem, names: Sequence[str], objectives: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, name: str, problem: Problem, names: Sequence[str], objectives: Sequence[str]
+    ) -> None:
         self._path = path
         self._name = name
         self._objectives = list(objectives)

@@ -127,6 +127,40 @@ def layers(info: Mapping[str, Any], plans: Mapping[str, Any]) -> go.Figure:
     return _styled(figure, height=680).update_layout(margin={"b": 130, "t": 60}, legend={"y": 1.05}, bargap=0.25)
 
 
+def front(candidates: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> go.Figure:
+    """Accuracy against each cost that is an objective, the front on top; beside them the hypervolume as it grew."""
+    names = found["objectives"][1:]
+    figure = make_subplots(rows=1, cols=len(names) + 1, horizontal_spacing=0.1)
+    for column, name in enumerate(names, start=1):
+        for rows, words, colour, size in (
+            (_done(candidates), "candidate", GREY, 6),
+            (found["plans"], "front", BLUE, 10),
+        ):
+            figure.add_scatter(
+                x=[row["costs"][name] for row in rows], y=[row["accuracy"] for row in rows], mode="markers",
+                name=words, legendgroup=words, showlegend=column == 1, marker={"color": colour, "size": size},
+                text=[f"candidate {row['id']}<br>{_plan_words(row['plan'])}" for row in rows],
+                hovertemplate="%{text}<br>" + name + " %{x:.4g}<br>accuracy %{y:.4f}<extra></extra>", row=1, col=column,
+            )  # fmt: skip
+        figure.update_xaxes(title=name, nticks=5, row=1, col=column)
+        figure.update_yaxes(title="proxy accuracy" if column == 1 else "", tickformat=".0%", row=1, col=column)
+    figure.add_scatter(
+        x=[entry["id"] for entry in found["hypervolume"]], y=[entry["volume"] for entry in found["hypervolume"]],
+        mode="lines", line={"color": BLUE, "shape": "hv"}, showlegend=False, row=1, col=len(names) + 1,
+    )  # fmt: skip
+    figure.update_xaxes(title="candidate, in the order asked", row=1, col=len(names) + 1)
+    figure.update_yaxes(title="hypervolume", row=1, col=len(names) + 1)
+    return _styled(figure)
+
+
+def _plan_words(plan: Mapping[str, Any]) -> str:
+    """A plan in three lines for a hover."""
+    rates = [f"{knobs['prune_rate']:.0%}" for knobs in plan["groups"].values()]
+    bits = [[str(knobs[kind]) for knobs in plan["layers"].values()] for kind in ("weight_bits", "act_bits")]
+    lines = (("removed", rates), ("W bits", bits[0]), ("A bits", bits[1]))
+    return "<br>".join(f"{name} {' '.join(values)}" for name, values in lines if values)
+
+
 def sensitivity(table: Sequence[Mapping[str, Any]]) -> go.Figure:
     """A heat map per knob kind, layers against values; colours by the logarithm of the cost in loss."""
     kinds = list(dict.fromkeys(row["kind"] for row in table))

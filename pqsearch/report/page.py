@@ -38,9 +38,10 @@ def render(
     plans: Mapping[str, Any],
     spec_text: str,
     sensitivity: Sequence[Mapping[str, Any]] = (),
+    front: Mapping[str, Any] | None = None,
 ) -> str:
     """The page. `candidates` are a study's rows, `layers` a `ModelInfo` and `plans` plans by role, `sensitivity` the table of
-    `Probing.table`, all as JSON values.
+    `Probing.table`, `front` the content of front.json, all as JSON values.
     """
     parts = [_head(summary), _verdict(summary), _results(summary), _differences(summary), _budgets(summary)]
     if any(row["state"] == "done" for row in candidates):
@@ -52,6 +53,8 @@ def render(
             ) if summary["budgets"] else "",
             _correlations(candidates),
         ]  # fmt: skip
+    if front is not None and front["plans"]:
+        parts.append(_figure("What can be had for what", figures.front(candidates, front), _front_words(front)))
     if plans:
         parts.append(_figure("The plan, layer by layer", figures.layers(layers, plans), ""))
     if sensitivity:
@@ -167,6 +170,16 @@ def _sensitivity_words(summary: Mapping[str, Any]) -> str:
     return (
         f"What one change alone costs in loss, all else at its dearest: darker is worse, by a logarithm. {how} "
         "An integer program turned the table into plans that stood in the first population (sensitivity plan)."
+    )
+
+
+def _front_words(front: Mapping[str, Any]) -> str:
+    last = front["hypervolume"][-1]["volume"]
+    reference = ", ".join(f"{value:.4g}" for value in front["reference"])
+    return (
+        f"{len(front['plans'])} plans are bettered by no other in all of {', '.join(front['objectives'])}; hover to see one. "
+        f"Hypervolume {last:.4g} against the worst of each objective, ({reference}), errors for accuracies. "
+        "pqsearch select picks from all evaluated plans under budgets of your own."
     )
 
 

@@ -105,7 +105,9 @@ SPEC_MISTAKES = {
     "seed of text": Mistake({"study__seed": "one"}, ("study.seed: must be a whole number, got 'one'",)),
     "no evaluations": Mistake({"study__evaluations": 0}, ("study.evaluations: must be at least 1, got 0",)),
     "negative hours": Mistake({"study__hours": -1.0}, ("study.hours: must be above 0, got -1.0",)),
-    "unknown score": Mistake({"study__objectives": ["f1"]}, ("study.objectives[0]: must be 'accuracy' or 'loss', got 'f1'",)),
+    "unknown score": Mistake(
+        {"study__objectives": ["f1"]}, ("study.objectives[0]: must be 'accuracy' or 'loss', got 'f1'",)
+    ),
     "flops above one": Mistake({"budgets": {"flops": 1.5}}, ("budgets.flops: must be in (0, 1], got 1.5",)),
     "flops of nothing": Mistake({"budgets": {"flops": 0.0}}, ("budgets.flops: must be in (0, 1], got 0.0",)),
     "budget of text": Mistake({"budgets": {"flops": "half"}}, ("budgets.flops: must be a number, got 'half'",)),

@@ -192,7 +192,9 @@ def test_leaders_are_ranked_by_their_mean_and_those_never_measured_again_come_la
     """The luckiest plan is worse when measured again, and the second luckiest fails at that."""
     plans = [tuple(int(knob == one) for knob in range(6)) for one in range(4)]
     algorithm = Scripted(*([Proposal(genes, exact=True)] for genes in plans), Finished())
-    study, _ = _open(tmp_path / "j", Settings(evaluations=9, confirm=3, confirm_repeats=1, objectives=("loss",)), algorithm)
+    study, _ = _open(
+        tmp_path / "j", Settings(evaluations=9, confirm=3, confirm_repeats=1, objectives=("loss",)), algorithm
+    )
     losses = {(0, 0): 0.10, (0, 1): 0.90, (1, 0): 0.11, (2, 0): 0.12, (2, 1): 0.13, (3, 0): 0.40}
 
     def evaluate(item: Item) -> Result:

@@ -1,0 +1,51 @@
+"""Pick a plan from those that a run has evaluated, under budgets that may be other than the search's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pqsearch import rooms
+from pqsearch.errors import UserError
+from pqsearch.run_dir import RunDirectory
+from pqsearch.study import read_study
+
+
+def select(run_dir: str | Path, budgets: Mapping[str, float]) -> dict[str, Any]:
+    """The best evaluated candidate of a run whose costs are under `budgets`, as a row of `Study.candidates`.
+
+    Candidates that were measured again come by the mean of their measurements. Raises `UserError` for costs that there are
+    not, and when no plan is under all budgets: then it names the nearest one.
+    """
+    run = RunDirectory.existing(run_dir)
+    costs = rooms.names("budgets")
+    unknown = [name for name in budgets if name not in costs]
+    if unknown:
+        raise UserError(
+            [
+                f"--budget {name}: unknown cost{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
+                for name in unknown
+            ]
+        )
+    state = read_study(run.journal) if run.journal.is_file() else None
+    rows = state.leading(len(state.by_id)) if state is not None else []
+    if state is None or not rows:
+        raise UserError(f"{run.path}: no plan is evaluated yet; `pqsearch search` evaluates some")
+    # Without a limit on what the search kept low, the best score alone says little, but it is what was asked for.
+    rows = sorted(rows, key=lambda row: state.score(row["id"]))
+    for row in rows:
+        if excess(row["costs"], budgets) <= 0:
+            return row
+    nearest = min(rows, key=lambda row: excess(row["costs"], budgets))
+    found = " ".join(f"{name}={nearest['costs'][name]:.4g}" for name in budgets)
+    asked = " ".join(f"{name}={limit:g}" for name, limit in budgets.items())
+    raise UserError(
+        f"--budget {asked}: none of the {len(rows)} evaluated plans is under it; the nearest is candidate {nearest['id']} "
+        f"with {found} (accuracy {nearest['accuracy']:.3f}); loosen the budget, or search under it in another study.run_dir"
+    )
+
+
+def excess(costs: Mapping[str, float], budgets: Mapping[str, float]) -> float:
+    """By how much the worst of the budgets is exceeded, as a share of its limit; 0 or less if all hold."""
+    return max((costs[name] / limit - 1 - 1e-9 for name, limit in budgets.items()), default=0.0)
