@@ -9,20 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Spec", "Study", "UserError", "load", "load_spec", "run"]
+__all__ = ["Box", "Plan", "Spec", "Study", "UserError", "as_sampler", "load", "load_spec", "run"]
 
 _HOMES = {
+    "Box": "pqsearch.box",
     "Plan": "pqsearch.plan",
     "Spec": "pqsearch.spec",
     "Study": "pqsearch.study",
     "UserError": "pqsearch.errors",
+    "as_sampler": "pqsearch.optuna_sampler",
     "load": "pqsearch.rebuild",
     "load_spec": "pqsearch.spec",
     "run": "pqsearch.pipeline",
 }
 
 if TYPE_CHECKING:
+    from pqsearch.box import Box
     from pqsearch.errors import UserError
+    from pqsearch.optuna_sampler import as_sampler
     from pqsearch.pipeline import run
     from pqsearch.plan import Plan
     from pqsearch.rebuild import load
