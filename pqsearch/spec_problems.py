@@ -15,6 +15,7 @@ from pqsearch.errors import UserError
 from pqsearch.own import load_own, own_options
 from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS
 from pqsearch.samplers import sampler_problems
+from pqsearch.searchers import searcher_problems
 
 KNOBS = (*GROUP_KNOBS, *LAYER_KNOBS)
 
@@ -122,6 +123,9 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
         known = list(fields)
         if room == "algorithms" and name.startswith("optuna:"):
             yield from sampler_problems(name.removeprefix("optuna:"), options, section)
+            continue
+        if room == "algorithms" and name.startswith("tune:"):
+            yield from searcher_problems(name.removeprefix("tune:"), options, section)
             continue
         if room == "algorithms" and ":" in name:
             try:
