@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
-from ray.tune.trainable import FunctionTrainable
+from ray.tune.trainable import FunctionTrainable, Trainable
 from ray.tune.utils.util import merge_dicts
 
 from pqsearch.errors import UserError
@@ -93,10 +93,11 @@ class Population(TrialScheduler):
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        if issubclass(trial.get_trainable_cls(), FunctionTrainable):
+        trainable = trial.get_trainable_cls()
+        if issubclass(trainable, FunctionTrainable) or trainable.reset_config is Trainable.reset_config:
             raise UserError(
-                f"{trial.trainable_name}: must be a class with reset_config, got a function, which ends with its first "
-                "candidate; as_searcher is for those"
+                f"{trial.trainable_name}: must be a class whose reset_config takes the next candidate and returns True; "
+                "as_searcher is for functions and for other classes"
             )
         if not trial.is_finished():
             self._give(trial)
@@ -132,6 +133,7 @@ class Population(TrialScheduler):
         waiting = [trial for trial in tune_controller.get_trials() if trial.status in (Trial.PENDING, Trial.PAUSED)]
         for trial in waiting:
             if trial.trial_id not in self._seats:
+                trial.init_local_path()  # Tune's results ask every trial for its folder
                 tune_controller.stop_trial(trial)  # nothing is left for it
         return next((trial for trial in waiting if trial.trial_id in self._seats), None)
 
