@@ -18,6 +18,8 @@ from pqsearch.problem import Genes, Outcome
 #: The system attribute in which a trial keeps what it was handed out with.
 NOTE = "pqsearch"
 
+_Row = tuple[datetime, int, bool, Asked | Told]
+
 
 def values_of(name: str, distribution: BaseDistribution) -> Sequence[Any]:
     """The values of a parameter, in order. Raises `UserError` for a scale that has no list of them."""
@@ -39,6 +41,9 @@ class History:
     def __init__(self, choices: Choices, algorithm: str) -> None:
         self._choices = choices
         self._of = [algorithm, *([name, count] for name, count in zip(choices.names, choices.levels, strict=True))]
+        # A trial that has ended changes no more, and reading it is where the time goes.
+        self._ended: dict[tuple[Any, ...], list[_Row]] = {}
+        self._whole = 0
 
     def note(self, asked: Asked) -> dict[str, Any]:
         return {"of": self._of, "genes": list(asked.genes), "memo": asked.memo}
@@ -47,18 +52,26 @@ class History:
         """In the order in which they happened, by the storage's own times: every process then folds the same."""
         # A pruned trial is known from less than a whole one, and ranks behind it.
         whole = int(any(trial.state == TrialState.PRUNED for trial in trials))
-        timed: list[tuple[datetime, int, bool, Asked | Told]] = []
-        for trial in trials:
-            known = self._known(trial)
-            if known is None or trial.datetime_start is None:
-                continue
-            genes, memo = known
-            began, ended = trial.datetime_start, trial.datetime_complete
-            timed.append((began, trial.number, False, Asked(trial.number, genes, memo)))
+        if whole != self._whole:
+            self._whole, self._ended = whole, {}
+        rows = [row for trial in trials for row in self._rows(trial, signs)]
+        return [event for *_, event in sorted(rows, key=lambda row: row[:3])]
+
+    def _rows(self, trial: FrozenTrial, signs: Sequence[int]) -> list[_Row]:
+        """The events of a trial, with when they were."""
+        key = trial.number, trial.datetime_start, trial.datetime_complete
+        if key in self._ended:
+            return self._ended[key]
+        rows: list[_Row] = []
+        known, began, ended = self._known(trial), trial.datetime_start, trial.datetime_complete
+        if known is not None and began is not None:
+            rows.append((began, trial.number, False, Asked(trial.number, *known)))
             if trial.state.is_finished() and ended is not None:
-                told = Told(trial.number, genes, _outcome(trial, signs, whole))
-                timed.append((max(began, ended), trial.number, True, told))
-        return [event for *_, event in sorted(timed, key=lambda row: row[:3])]
+                told = Told(trial.number, known[0], _outcome(trial, signs, self._whole))
+                rows.append((max(began, ended), trial.number, True, told))
+        if trial.state.is_finished():
+            self._ended[key] = rows
+        return rows
 
     def _known(self, trial: FrozenTrial) -> tuple[Genes, dict[str, Any]] | None:
         """Genes and memo of a trial; None where it says nothing about these knobs (yet)."""
