@@ -9,13 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Spec", "Study", "UserError", "load", "load_spec", "run", "select"]
+__all__ = ["Box", "Plan", "Spec", "Study", "UserError", "as_sampler", "load", "load_spec", "run", "select"]
 
 _HOMES = {
+    "Box": "pqsearch.box",
     "Plan": "pqsearch.plan",
     "Spec": "pqsearch.spec",
     "Study": "pqsearch.study",
     "UserError": "pqsearch.errors",
+    "as_sampler": "pqsearch.optuna_sampler",
     "load": "pqsearch.rebuild",
     "load_spec": "pqsearch.spec",
     "run": "pqsearch.pipeline",
@@ -23,8 +25,10 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from pqsearch.box import Box
     from pqsearch.choose import select
     from pqsearch.errors import UserError
+    from pqsearch.optuna_sampler import as_sampler
     from pqsearch.pipeline import run
     from pqsearch.plan import Plan
     from pqsearch.rebuild import load

@@ -1,4 +1,4 @@
-"""The algorithm a spec names: a file of ours, a sampler of Optuna's, or a user's own class, watched for breaches."""
+"""The algorithm a spec names: a file of ours, a sampler or searcher of others, or a user's class, watched for breaches."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ def algorithm_of(spec: AlgorithmSpec, problem: Problem, seed: int) -> Algorithm:
 
         sampler = spec.name.removeprefix("optuna:")
         return Sampled(problem, seed, lambda seed: make_sampler(sampler, spec.options, seed))
+    if spec.name.startswith("tune:"):
+        from pqsearch.algorithms._tune import Searched
+
+        return Searched(problem, seed)
     if ":" not in spec.name:
         made: Algorithm = rooms.load("algorithms", spec.name)(problem, seed, **spec.options)
         return made

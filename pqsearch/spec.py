@@ -310,7 +310,7 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
             isinstance(table, dict)
             and isinstance(name, str)
             and ":" in name
-            and not name.startswith(("torchvision:", "optuna:"))
+            and not name.startswith(("torchvision:", "optuna:", "tune:"))
         ):
             table.setdefault("folder", str(folder))
 

@@ -15,6 +15,7 @@ from pqsearch.errors import UserError
 from pqsearch.own import load_own, own_options
 from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS
 from pqsearch.samplers import SEVERAL, sampler_problems
+from pqsearch.searchers import searcher_problems
 
 #: What can be measured of a plan.
 SCORES = ("accuracy", "loss")
@@ -128,6 +129,9 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
         if room == "algorithms" and name.startswith("optuna:"):
             yield from sampler_problems(name.removeprefix("optuna:"), options, section)
             continue
+        if room == "algorithms" and name.startswith("tune:"):
+            yield from searcher_problems(name.removeprefix("tune:"), options, section)
+            continue
         if room == "algorithms" and ":" in name:
             try:
                 declared = own_options(load_own(name, table.get("folder"), f"{section}.{key}"))
@@ -203,12 +207,7 @@ def _study_problems(data: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(objectives, list) and objectives and all(isinstance(name, str) for name in objectives):
         yield from _objective_problems(objectives)
         name = algorithm.get("name", DEFAULT_ALGORITHM)
-        if len(objectives) > 1 and isinstance(name, str) and not _takes_several(name):
-            able = [other for other in rooms.names("algorithms") if _takes_several(other)]
-            yield (
-                f"algorithm.name: {name} searches for one objective, study.objectives has {len(objectives)}, "
-                f"choose from {', '.join(able)}"
-            )
+        yield from several_problems(name, len(objectives)) if isinstance(name, str) else ()
     evaluations = study.get("evaluations", 100)
     for key in POPULATIONS:
         size = algorithm.get(key)
@@ -227,11 +226,18 @@ def _objective_problems(objectives: list[str]) -> Iterator[str]:
             yield f"study.objectives[{index}]: unknown cost {name!r}{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
 
 
+def several_problems(algorithm: str, objectives: int) -> Iterator[str]:
+    """Whether an algorithm can search for so many objectives."""
+    if objectives > 1 and not _takes_several(algorithm):
+        able = [name for name in rooms.names("algorithms") if _takes_several(name)]
+        yield f"algorithm.name: {algorithm} searches for one objective, got {objectives}; choose from {', '.join(able)}"
+
+
 def _takes_several(algorithm: str) -> bool:
-    """Whether an algorithm knows what to do with several objectives; a user's own is trusted to."""
-    if ":" in algorithm:
-        return not algorithm.startswith("optuna:") or algorithm.removeprefix("optuna:") in SEVERAL
-    if rooms.unknown("algorithms", algorithm):
+    """A user's own algorithm is trusted to."""
+    if algorithm.startswith(("optuna:", "tune:")):
+        return algorithm.removeprefix("optuna:") in SEVERAL
+    if ":" in algorithm or rooms.unknown("algorithms", algorithm):
         return True  # said elsewhere
     return bool(rooms.constants("algorithms", algorithm).get("SEVERAL_OBJECTIVES", False))
 

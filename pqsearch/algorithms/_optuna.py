@@ -62,19 +62,22 @@ class Sampled:
 
     def _draw(self, id: int, history: list[FrozenTrial]) -> tuple[IntArray, dict[str, Any]]:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        params, notes = self._suggest(int(np.random.SeedSequence((self._seed, id)).generate_state(1)[0]), history)
+        return np.array([params.get(str(knob), 0) for knob in range(len(self._levels))], dtype=np.int64), notes
+
+    def _suggest(self, seed: int, history: list[FrozenTrial]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Levels of the free knobs, and what the sampler noted on the trial."""
         with warnings.catch_warnings():
             # Samplers and options marked experimental say so at every construction.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = self._make(int(np.random.SeedSequence((self._seed, id)).generate_state(1)[0]))
             storage = _History(history)
             study = optuna.create_study(
-                storage=storage, sampler=sampler, directions=["minimize"] * max(1, self._objectives)
+                storage=storage, sampler=self._make(seed), directions=["minimize"] * max(1, self._objectives)
             )
             params = study.ask(self._space).params
             (asked,) = InMemoryStorage.get_all_trials(storage, study._study_id)
-        genes = np.array([params.get(str(knob), 0) for knob in range(len(self._levels))], dtype=np.int64)
         # TPE also notes the whole suggestion, and never reads it again.
-        return genes, {key: value for key, value in asked.system_attrs.items() if not key.startswith("tpe:")}
+        return params, {key: value for key, value in asked.system_attrs.items() if not key.startswith("tpe:")}
 
     def _trial(self, id: int, genes: Genes, outcome: Outcome) -> FrozenTrial:
         """A candidate as Optuna sees it; made once, since this is where the time goes."""

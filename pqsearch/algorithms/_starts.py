@@ -1,4 +1,4 @@
-"""Where a population begins: scattered around the uniform plans at the budgets, half of it around the prior's if there is one."""
+"""Where a population begins: around the uniform plans at the budgets and around the prior's; else anywhere."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ class Starts:
 
     def __init__(self, problem: Problem, spread: float) -> None:
         self._spread = spread
+        self._levels = np.asarray(problem.levels, dtype=np.int64)
+        #: Whether levels near the centres are worth more than others.
+        self.informed = bool(len(problem.budgets))
         uniform = uniform_genes(problem)
         # Where no uniform plan holds the budgets, whatever repair makes of the middle is as good a centre.
         centres = uniform if len(uniform) else (np.asarray(problem.levels) - 1)[None] // 2
@@ -29,5 +32,7 @@ class Starts:
 
     def draw(self, rng: np.random.Generator) -> IntArray:
         """Genes (knobs,), not repaired."""
+        if not self.informed:
+            return rng.integers(0, self._levels)
         centre = self.centres[rng.integers(len(self.centres))]
         return centre + np.rint(rng.normal(0, self._spread, len(centre))).astype(np.int64)

@@ -50,10 +50,10 @@ class Algorithm:
         self._legal = np.arange(levels.max()) < levels[:, None]
         self._trails: FloatArray = np.where(self._legal, 1.0, 0.0)
         self._floor = _floor(levels)
-        centres = Starts(problem, 0.0).centres
-        distance = np.arange(levels.max()) - centres[:, :, None]
+        starts = Starts(problem, 0.0)
+        distance = np.arange(levels.max()) - starts.centres[:, :, None]
         # One heuristic per uniform plan, of which each ant follows one: their mean would prefer none of them.
-        self._eta: FloatArray = np.exp(-0.5 * beta * (distance / spread) ** 2) + 1e-12
+        self._eta: FloatArray = np.exp(-0.5 * beta * starts.informed * (distance / spread) ** 2) + 1e-12
         self._colony: list[tuple[Key, Genes]] = []
         self._updates = 0
 

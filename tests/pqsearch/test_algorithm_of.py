@@ -16,6 +16,7 @@ from pqsearch.local import run_locally
 from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.problem import Finished, Outcome, Proposal, Wait
 from pqsearch.samplers import samplers
+from pqsearch.searchers import FIT, UNFIT
 from pqsearch.spec import AlgorithmSpec
 from pqsearch.study import Settings, Study, read_study
 from tests.conftest import write_spec
@@ -138,11 +139,11 @@ def test_a_class_without_the_methods_is_refused(tmp_path: Path) -> None:
         algorithm_of(AlgorithmSpec(name="bare_algorithm:Bare", folder=str(tmp_path)), PROBLEM, 0)
 
 
-@pytest.mark.parametrize("sampler", samplers())
-def test_every_sampler_of_optuna_goes_on_after_a_kill_as_if_there_had_been_none(sampler: str) -> None:
+@pytest.mark.parametrize("name", [*(f"optuna:{sampler}" for sampler in samplers()), *(f"tune:{name}" for name in FIT)])
+def test_every_sampler_and_searcher_of_others_goes_on_after_a_kill_as_if_there_had_been_none(name: str) -> None:
     """Memos go through JSON, as in a journal."""
-    options = {"population_size": 6} if "NSGA" in sampler else {}
-    spec = AlgorithmSpec(name=f"optuna:{sampler}", **options)  # type: ignore[arg-type]
+    options = {"population_size": 6} if "NSGA" in name else {}
+    spec = AlgorithmSpec(name=name, **options)  # type: ignore[arg-type]
     score = separable(PROBLEM)
     unbroken = algorithm_of(spec, PROBLEM, 0)
     events = []
@@ -159,6 +160,21 @@ def test_every_sampler_of_optuna_goes_on_after_a_kill_as_if_there_had_been_none(
         unbroken.asked(id, genes, memo)
         unbroken.tell(id, genes, Outcome((score(genes),)))
     assert len({genes for genes, _ in events}) == 24
+
+
+def test_every_searcher_of_tune_is_either_fit_or_refused_with_a_reason() -> None:
+    from ray.tune.search import SEARCH_ALG_IMPORT
+
+    assert {load().__name__ for load in SEARCH_ALG_IMPORT.values()} < {*FIT, *UNFIT}
+
+
+def test_tunes_searcher_passes_over_failures_and_fixed_knobs() -> None:
+    searched = algorithm_of(AlgorithmSpec(name="tune:OptunaSearch"), Knapsack([1, 4, 1, 6]), 0)
+    for id in range(15):
+        (proposal,) = searched.ask([id])  # type: ignore[misc]
+        searched.asked(id, proposal.genes, proposal.memo)  # type: ignore[union-attr]
+        searched.tell(id, proposal.genes, Outcome((), failed=True) if id % 3 else Outcome((1.0,)))  # type: ignore[union-attr]
+    assert algorithm_of(AlgorithmSpec(name="tune:OptunaSearch"), Knapsack([1]), 0).ask([0]) == [Proposal((0,))]
 
 
 def test_nsga_ii_breeds_from_one_generation_to_the_next() -> None:

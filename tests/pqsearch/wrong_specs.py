@@ -134,6 +134,19 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["algorithm.name: optuna:NSGAIISampler cannot be made with {'population_size': 1}: ValueError: "
          "`population_size` must be greater than or equal to 2."],
     ),
+    "searcher that cannot be replayed": (
+        {"algorithm": {"name": "tune:HyperOptSearch"}},
+        ["algorithm.name: tune:HyperOptSearch cannot be used: it takes results of its own suggestions only and keeps them in "
+         "a pickle, which no journal of ours holds; use tpe"],
+    ),
+    "searcher that tune lacks": (
+        {"algorithm": {"name": "tune:OptunaSearcher"}},
+        ["algorithm.name: tune:OptunaSearcher is no searcher known here, did you mean 'OptunaSearch'?, choose from OptunaSearch"],
+    ),
+    "searcher's arguments": (
+        {"algorithm": {"name": "tune:OptunaSearch", "sampler": "GPSampler"}},
+        ["algorithm.sampler: unknown argument of 'OptunaSearch', it has none here; optuna:<Sampler> names a sampler with its own"],
+    ),
     "own algorithm of no module": (
         {"algorithm": {"name": "no_such_module:Mine", "folder": "/nowhere"}},
         ["algorithm.name: there is no module 'no_such_module' in /nowhere; put the file beside the spec or set "
