@@ -18,6 +18,10 @@ from tests.pqsearch.problems import separable
 BOX = Box([5, 1, 3, 8, 4])
 
 
+#: Those that propose a list of plans and are finished.
+LISTS = ("sensitivity_ilp", "uniform_plans")
+
+
 def searched(name: str, box: Box, evaluations: int, seed: int = 0) -> list[float]:
     score = separable(box, seed)  # type: ignore[arg-type]  # it reads the levels only
     following = follow_by_name(name, box, seed, {})
@@ -37,10 +41,10 @@ def searched(name: str, box: Box, evaluations: int, seed: int = 0) -> list[float
 @pytest.mark.parametrize("name", rooms.names("algorithms"))
 def test_every_algorithm_searches_a_box(name: str) -> None:
     values = searched(name, BOX, 40)
-    assert len(values) == 1 if name == "uniform_plans" else min(values[20:]) < np.mean(values[:10])
+    assert 1 <= len(values) <= 12 if name in LISTS else min(values[20:]) < np.mean(values[:10])
 
 
-@pytest.mark.parametrize("name", [name for name in rooms.names("algorithms") if name not in ("uniform_plans", "tpe")])
+@pytest.mark.parametrize("name", [name for name in rooms.names("algorithms") if name not in (*LISTS, "tpe")])
 def test_populations_begin_all_over_a_box(name: str) -> None:
     following = follow_by_name(name, Box([50]), 0, {})
     drawn: list[int] = []

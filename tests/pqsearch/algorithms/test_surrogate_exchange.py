@@ -46,7 +46,7 @@ def test_failures_rank_behind_lower_rungs_and_those_behind_higher_ones() -> None
         (3, (3,), Outcome((0.8,), 1)),
         (4, (4,), Outcome((), 1, failed=True)),
     ]
-    genes, targets = _targets(told)
+    genes, targets = _targets(told, np.ones(1))
     assert genes.ravel().tolist() == [0, 1, 2, 3, 4]
     assert targets[3] < targets[0] < targets[1] < targets[2] == targets[4]
 
@@ -66,7 +66,7 @@ def test_more_results_than_the_surrogate_takes_leave_it_the_best_and_the_latest(
     for id, genes in enumerate(map(tuple, plans.tolist())):
         algorithm.asked(id, genes, {})
         algorithm.tell(id, genes, Outcome((score(genes),)))
-    given = {tuple(row) for row in algorithm._surrogate().genes.tolist()}
-    assert len(algorithm._surrogate().genes) <= 400
+    given = {tuple(row) for row in algorithm._surrogate(0).genes.tolist()}
+    assert len(algorithm._surrogate(0).genes) <= 400
     assert min(map(tuple, plans.tolist()), key=score) in given
     assert tuple(plans[-1].tolist()) in given
