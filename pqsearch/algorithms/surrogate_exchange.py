@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from pqsearch.algorithms._archive import Archive
 from pqsearch.algorithms._starts import Starts
@@ -34,6 +33,8 @@ PLAIN_SUM = 0.05
 MOST_GIVEN = 400
 #: Results without which there is no surrogate.
 FEWEST_GIVEN = 4
+#: Where results stop to count as worse, in distances between the best and the middle one.
+LIMIT = 3.0
 #: How much of their own order the results of lower rungs keep: that they fell behind says more than by how much.
 LOWER_RUNGS = 0.3
 
@@ -50,7 +51,7 @@ class Algorithm:
         parents: Annotated[int, Doc("Plans that children are bred from."), Range(1, 1000)] = 12,
         children: Annotated[int, Doc("Children that are judged in each round of breeding."), Range(2, 10000)] = 64,
         rounds: Annotated[int, Doc("Rounds of breeding before one child is measured."), Range(1, 100)] = 3,
-        optimism: Annotated[float, Doc("Standard deviations that uncertainty counts for."), Range(0, 10)] = 1.0,
+        optimism: Annotated[float, Doc("Standard deviations that uncertainty counts for."), Range(0, 10)] = 2.0,
         spread: Annotated[
             float, Doc("Levels by which first candidates scatter around uniform plans."), Range(0, 100)
         ] = 0.7,
@@ -179,15 +180,20 @@ def _weighed(told: list[tuple[int, Genes, Outcome]], weights: FloatArray) -> lis
 
 
 def _targets(told: list[tuple[int, Genes, Outcome]], weights: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Genes (plans, knobs) and what the surrogate learns: normal scores of the ranks, since rungs share no scale."""
+    """Genes (plans, knobs) and what the surrogate learns: values as they are, in units of the good half of the highest rung.
+
+    Results far worse than that half count as the limit: how bad the bad ones are would drown what sets the good ones apart.
+    Rungs share no scale, so each lower one lies behind the limit of the one above, and failures behind all.
+    """
     genes = np.array([genes for _, genes, _ in told], dtype=np.int64)
+    values = np.array([values[0] if values else 0.0 for values in _weighed(told, weights)])
     groups = np.array([-1 if outcome.failed else outcome.rung for *_, outcome in told], dtype=np.int64)
-    keys = [(-group, values) for group, values in zip(groups.tolist(), _weighed(told, weights), strict=True)]
-    place = {key: rank for rank, key in enumerate(sorted(set(keys)))}
-    ranks = np.array([place[key] for key in keys], dtype=np.int64)
-    counts = np.bincount(ranks)
-    targets: FloatArray = ndtri(((np.cumsum(counts) - 0.5 * counts) / len(told))[ranks])
-    for group in np.unique(groups)[:-1]:
+    targets = np.zeros(len(told))
+    for place, group in enumerate(np.unique(groups)[::-1]):
         members = groups == group
-        targets[members] = targets[members].mean() + LOWER_RUNGS * (targets[members] - targets[members].mean())
+        mine = values[members]
+        low, middle = mine.min(), float(np.median(mine))
+        unit = (middle - low) or float(np.ptp(mine)) or 1.0
+        scaled = np.minimum((mine - low) / unit, LIMIT)
+        targets[members] = scaled if place == 0 else place * LIMIT + LOWER_RUNGS * scaled
     return genes, targets
