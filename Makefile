@@ -17,6 +17,10 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
+$(VENV)/installed-peers: $(VENV)/installed-test
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[peers]'
+	touch $@
+
 install: $(VENV)/installed  ## make .venv and install pqsearch into it
 
 quickstart: $(VENV)/installed  ## search a plan for a small network on handwritten digits, offline
@@ -25,7 +29,7 @@ quickstart: $(VENV)/installed  ## search a plan for a small network on handwritt
 test: $(VENV)/installed-test lint  ## lint, types and every test but the long ones
 	$(BIN)/python -m pytest -q -m "not long"
 
-test-long: $(VENV)/installed-test  ## tests that take minutes or need system packages (see system-deps)
+test-long: $(VENV)/installed-peers  ## tests that take minutes or need system packages (see system-deps)
 	$(BIN)/python -m pytest -q -m long
 
 system-deps:  ## install the Debian packages that test-long needs (as root)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,13 @@ def report(rows: Sequence[Row], json_path: Path | None = None) -> int:
         bar = "" if row.bar is None else f"  bar {row.bar:g} {row.unit}: {'met' if row.met else 'NOT MET'}"
         print(f"{row.name:<{width}}  {row.value:>12.6g} {row.unit}{bar}")
     if json_path is not None:
-        _write(json_path, json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        write_json(json_path, [asdict(row) for row in rows])
     return 0 if all(row.met for row in rows) else 1
 
 
-def _write(path: Path, text: str) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Write a value in one piece: whoever reads the file sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     part.replace(path)

@@ -1,0 +1,1 @@
+"""The arena of `benchmarks/algorithms.py`: contenders, and the frame that counts what they spend."""
