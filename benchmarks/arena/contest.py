@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pqsearch.open_study import MOST_UNIFORM, seeds
+from pqsearch.open_study import MOST_UNIFORM, informed_seeds, seeds
 from pqsearch.problem import FloatArray, Genes, IntArray, Problem, Proposal, uniform_genes
 from search_spaces.space import Space
 
@@ -158,9 +158,11 @@ def run(
 
 
 def seeds_of(problem: Problem) -> list[Proposal]:
-    """What every search of ours evaluates first: the dearest uniform plans, and their copies with the slack filled."""
+    """What every search of ours evaluates first: the dearest uniform plans, their copies with the slack filled, and the
+    integer program's plans where there is a prior.
+    """
     if isinstance(problem, Space):
-        return seeds(problem)
+        return seeds(problem) + (informed_seeds(problem, problem.prior) if problem.prior is not None else [])
     uniform = uniform_genes(problem)[:MOST_UNIFORM]
     if not len(uniform):
         return []
