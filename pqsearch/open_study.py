@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pqsearch import environment
+from pqsearch import environment, rooms
 from pqsearch.algorithm_of import algorithm_of
 from pqsearch.algorithms._integer_program import least_damage
 from pqsearch.journal.file import Journal
@@ -25,6 +25,7 @@ from pqsearch.problem import IntArray, Prior, Proposal, uniform_genes
 from pqsearch.run_dir import FREE_KEYS, RunDirectory
 from pqsearch.space_of import space_of
 from pqsearch.spec import Spec
+from pqsearch.spec_problems import POPULATIONS
 from pqsearch.study import Settings, Study
 from search_spaces.space import Space
 
@@ -96,7 +97,16 @@ def settings(spec: Spec) -> Settings:
         retest=spec.study.retest,
         hours=spec.study.hours,
         objectives=tuple(spec.study.objectives),
+        generation=generation(spec) if spec.study.synchronous else None,
     )
+
+
+def generation(spec: Spec) -> int:
+    """Candidates of a generation: the algorithm's own number, or one for each worker where it has none."""
+    name, options = spec.algorithm.name, spec.algorithm.options
+    known = {option.name: option.default for option in rooms.signature("algorithms", name)} if ":" not in name else {}
+    sizes = [size for key in POPULATIONS if (size := options.get(key, known.get(key)))]
+    return int(sizes[0]) if sizes else spec.workers.count
 
 
 def seeds(space: Space) -> list[Proposal]:
@@ -143,6 +153,7 @@ def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
     return {
         **values,
         "study.seed": spec.study.seed,
+        "study.synchronous": spec.study.synchronous,
         "study.objectives": spec.study.objectives,
         "model": hashlib.sha256(text.encode()).hexdigest()[:16],
         "baseline": baseline,

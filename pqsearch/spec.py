@@ -49,6 +49,10 @@ class StudySpec(_Section):
         min_length=1,
         description="What ranks plans: `accuracy`, or `loss`, finer where the slice is small; behind it costs to be kept low.",
     )
+    synchronous: bool = Field(
+        False,
+        description="Whole generations: no plan is asked before all of the last ones are told. Workers wait for the slowest.",
+    )
     confirm: int = Field(4, ge=0, description="How many leading plans are measured again with fresh seeds.")
     confirm_repeats: int = Field(2, ge=1, description="How often each of them.")
     retest: int = Field(

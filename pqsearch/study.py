@@ -33,7 +33,8 @@ DUPLICATES_PER_ASK = 20
 @dataclass(frozen=True)
 class Settings:
     """How long a study goes on. `confirm` leading plans are measured `confirm_repeats` times more, with fresh seeds, and
-    `retest` plans spread over all scores once more.
+    `retest` plans spread over all scores once more. With a `generation` that many candidates are asked at once, and told
+    together, in their order, when the last of them is done.
     """
 
     evaluations: int
@@ -44,6 +45,7 @@ class Settings:
     retest: int = 0
     hours: float | None = None
     objectives: tuple[str, ...] = ("accuracy",)
+    generation: int | None = None
 
 
 class Study:
@@ -76,6 +78,8 @@ class Study:
         # Made before anything is known too: what is wrong with a user's own shows before it costs anything.
         self._algorithm = algorithm(None)
         self._early: list[Event] = []
+        self._held: list[int] = []
+        self._members = 0  # of the generation that is out
         self._state = StudyState()
         self._leases: dict[tuple[int, int], str] = {}
         self._seats: dict[str, str] = {}
@@ -113,7 +117,7 @@ class Study:
             return Finished()
         mine = [self._state.tasks[key] for key, holder in self._leases.items() if holder == seat][:number]
         mine += self._lease(seat, number - len(mine))
-        if len(mine) < number and self._may_propose():
+        if (len(mine) < number or self._settings.generation) and self._may_propose():
             self._propose(number - len(mine))
             if self.aborted:
                 return Finished()
@@ -230,7 +234,7 @@ class Study:
         prior = self._state.probing.prior()
         if prior is None:
             return
-        self._algorithm = self._make_algorithm(prior)
+        self._algorithm, self._held, self._members = self._make_algorithm(prior), [], 0
         self._seeds += self._informed_seeds(prior)
         for event in self._early:
             self._tell(event)
@@ -241,15 +245,28 @@ class Study:
             genes = tuple(event["genes"])
             self._algorithm.asked(event["id"], genes, event["memo"])
             source = event["same_as"]
+            self._members += source is None
             if source is not None and self._state.by_id[source].state in ("done", "failed"):
                 self._algorithm.tell(event["id"], genes, self._outcome(source))
         elif kind in ("reported", "failed") and event["repeat"] == 0:
             candidate = self._state.by_id[event["id"]]
             if candidate.state in ("done", "failed"):
-                outcome = self._outcome(candidate.id)
-                for other in self._state.by_id.values():
-                    if other.id == candidate.id or other.same_as == candidate.id:
-                        self._algorithm.tell(other.id, other.genes, outcome)
+                self._held.append(candidate.id)
+            if self._settings.generation is None or not self._out():
+                for id in sorted(self._held):
+                    self._tell_all(id)
+                self._held, self._members = [], 0
+
+    def _tell_all(self, id: int) -> None:
+        """What a candidate was worth counts for its copies too."""
+        outcome = self._outcome(id)
+        for other in self._state.by_id.values():
+            if other.id == id or other.same_as == id:
+                self._algorithm.tell(other.id, other.genes, outcome)
+
+    def _out(self) -> bool:
+        """Whether any candidate still owes its first result."""
+        return any(task.id >= 0 and not task.repeat for task in self._state.unfinished())
 
     def _outcome(self, id: int) -> Outcome:
         candidate = self._state.by_id[id]
@@ -295,6 +312,9 @@ class Study:
         return self._state.stopped is None
 
     def _propose(self, number: int) -> None:
+        if self._settings.generation is not None:
+            # What a crash left of a generation is filled up.
+            number = self._settings.generation - self._members
         wanted = min(number, self._settings.evaluations - self._state.evaluations)
         for _ in range(DUPLICATES_PER_ASK):
             if self._state.duplicates_in_a_row >= MOST_DUPLICATES and self._state.stopped is None:

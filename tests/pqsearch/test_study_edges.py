@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pqsearch import rooms
@@ -292,3 +293,51 @@ def test_a_fingerprint_with_tuples_is_the_same_when_read_back(tmp_path: Path) ->
     _, journal = _open(tmp_path / "j", Settings(evaluations=1), fingerprint=fingerprint)
     journal.close()
     assert _open(tmp_path / "j", Settings(evaluations=1), fingerprint=fingerprint)[0].state.epoch == 2
+
+
+class _Diary:
+    """An algorithm that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def ask(self, ids: Sequence[int]) -> list[Proposal]:
+        rng = [np.random.default_rng(id) for id in ids]
+        return [Proposal(tuple(map(int, one.integers(0, PROBLEM.levels)))) for one in rng]
+
+    def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None:
+        pass
+
+    def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
+        self.told.append(id)
+
+
+def test_a_generation_is_asked_together_and_told_in_order_when_its_last_result_is_in(tmp_path: Path) -> None:
+    diary = _Diary()
+    study, _ = _open(tmp_path / "j", Settings(evaluations=8, generation=4), diary)
+    items = [_items(study, seat)[0] for seat in "abcd"]
+    assert isinstance(study.ask("e"), Wait)
+    for seat, item in list(zip("abcd", items, strict=True))[:0:-1]:
+        study.report(seat, [_result(item)])
+    assert diary.told == []
+    assert isinstance(study.ask("d"), Wait)
+    study.report("a", [_result(items[0])])
+    told = sorted(items, key=lambda item: item.id)
+    assert [id for id in diary.told if id in {item.id for item in told}] == [item.id for item in told]
+    assert not isinstance(study.ask("d"), Wait)
+
+
+def test_generations_killed_at_any_event_go_on_alike(tmp_path: Path) -> None:
+    settings = Settings(evaluations=8, generation=3)
+    whole = _Diary()
+    study, journal = _open(tmp_path / "whole", settings, whole)
+    run_locally(study, _result)
+    journal.close()
+    lines = (tmp_path / "whole").read_text().splitlines(keepends=True)
+    for cut in range(1, len(lines)):
+        (tmp_path / f"{cut}").write_text("".join(lines[:cut]))
+        again = _Diary()
+        study, journal = _open(tmp_path / f"{cut}", settings, again)
+        run_locally(study, _result)
+        journal.close()
+        assert again.told == whole.told
