@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pqsearch import rooms
+from pqsearch.front import hypervolume
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Proposal, Wait
 from tests.pqsearch.problems import Free, Knapsack, Score, coupled, deceptive, separable
 
@@ -123,6 +124,76 @@ def test_state_rebuilt_from_events_gives_the_identical_next_suggestions(name: st
         else:
             rebuilt.tell(id, genes, more)
     assert asked
+
+
+def _untidy(algorithm: Algorithm, evaluations: int, score: Any) -> tuple[list[Event], dict[int, Any]]:
+    """Four in flight, results in any order, some failed, some told twice; the events, and each answer by the events before."""
+    rng = np.random.default_rng(0)
+    events: list[Event] = []
+    answers: dict[int, Any] = {}
+    flying: list[tuple[int, Genes]] = []
+    number = 0
+    while number < evaluations or flying:
+        if len(flying) < 4 and number < evaluations:
+            wanted = min(4 - len(flying), evaluations - number)
+            answer = algorithm.ask(range(number, number + wanted))
+            answers[len(events)] = (range(number, number + wanted), answer)
+            if isinstance(answer, (Wait, Finished)):
+                break
+            for proposal in answer:
+                genes = tuple(map(int, PROBLEM.repair(np.array([proposal.genes]))[0]))
+                events.append(("asked", number, genes, proposal.memo))
+                algorithm.asked(number, genes, proposal.memo)
+                flying.append((number, genes))
+                number += 1
+        id, genes = flying.pop(int(rng.integers(len(flying))))
+        outcome = Outcome((score(genes),), int(rng.integers(2))) if rng.random() < 0.9 else Outcome((), failed=True)
+        for _ in range(1 + (rng.random() < 0.1)):
+            events.append(("told", id, genes, outcome))
+            algorithm.tell(id, genes, outcome)
+    return events, answers
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cut_off_at_any_of_a_hundred_points_it_goes_on_as_the_unbroken_one(name: str) -> None:
+    events, answers = _untidy(_make(name), 60, separable(PROBLEM))
+    cuts = np.random.default_rng(1).integers(0, len(events) + 1, 100)
+    checked = 0
+    for cut in cuts.tolist():
+        # The next answer that the unbroken run gave, and what had happened until then.
+        after = min((at for at in answers if at >= cut), default=None)
+        if after is None:
+            continue
+        rebuilt = _fold(_make(name), events[:cut])
+        _fold(rebuilt, events[cut:after])
+        ids, answer = answers[after]
+        assert rebuilt.ask(ids) == answer
+        checked += 1
+    assert checked > 10
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if rooms.constants("algorithms", name).get("SEVERAL_OBJECTIVES")]
+)
+def test_two_objectives_are_taken_and_traded_off(name: str) -> None:
+    problem = Free([4] * 12)
+    worth, price = separable(problem, 1), separable(problem, 2)
+    algorithm = _make(name, problem)
+    points: dict[int, tuple[float, float]] = {}
+    for id in range(60):
+        answer = algorithm.ask([id])
+        if isinstance(answer, (Wait, Finished)):
+            break
+        genes = tuple(map(int, problem.repair(np.array([answer[0].genes]))[0]))
+        points[id] = (worth(genes), 1 - price(genes))
+        algorithm.asked(id, genes, answer[0].memo)
+        algorithm.tell(id, genes, Outcome(points[id]))
+    assert points
+    if name in LEARNERS:
+        found = np.array(list(points.values()))
+        late, early = found[-20:], found[:20]
+        reference = np.ones(2)
+        assert hypervolume(late, reference) > hypervolume(early, reference)
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - ORDERED))

@@ -191,3 +191,13 @@ def test_a_torn_mirror_is_rebuilt_and_swapped_in(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     _mirror(path).follow([_row(0), _row(1), _row(2)])
     assert [trial.user_attrs["id"] for trial in _study(path).trials] == [0, 1, 2]
+
+
+def test_two_objectives_are_two_directions_in_the_mirror(tmp_path: Path) -> None:
+    path = tmp_path / "optuna.log"
+    mirror = Mirror(path, "s", Knapsack([2, 3, 4]), ["a", "b", "c"], ["accuracy", "bits"])
+    mirror.follow([_row(0), _row(2, "failed")])
+    study = _study(path)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.trials[0].values == [0.50, 3.0]
+    assert study.trials[1].state.name == "FAIL"

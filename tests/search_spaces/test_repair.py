@@ -192,3 +192,23 @@ def test_a_looser_budget_never_gives_a_cheaper_filled_corner(limit: float) -> No
     assert (dearest[0, bits] == 2).all()  # flops says nothing of bits
     assert space.costs(dearest)[0, 0] <= limit
     assert limit < 1 or (dearest[0] == np.array(space.levels) - 1).all()
+
+
+def test_slack_is_not_given_to_knobs_that_cost_an_objective() -> None:
+    space = _space(chain(), budgets={"act_bits": 4.0}, objectives=["flops"])
+    asked = np.zeros((1, len(space.levels)), dtype=np.int64)
+    found = space.repair(asked)[0]
+    kinds = np.array(space.kinds)
+    assert (found[kinds == "prune_rate"] == 0).all()
+    top = np.array(space.levels) - 1
+    assert (found == top)[kinds == "weight_bits"].all()  # no limit on them, and no objective either
+
+
+def test_knobs_that_cost_an_objective_come_back_to_what_was_asked() -> None:
+    free = _space(chain(), objectives=["flops"])
+    asked = random_genes(free, 20, 3)
+    found = free.repair(asked)
+    pruned = np.array(free.kinds) == "prune_rate"
+    assert (found[:, pruned] == asked[:, pruned]).all()
+    assert (found[:, ~pruned] == np.array(free.levels)[~pruned] - 1).all()
+    assert (free.repair(found) == found).all()
