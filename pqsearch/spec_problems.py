@@ -211,7 +211,7 @@ def _study_problems(data: Mapping[str, Any]) -> Iterator[str]:
     evaluations = study.get("evaluations", 100)
     for key in POPULATIONS:
         size = algorithm.get(key)
-        if _number(size) and _number(evaluations) and size > evaluations:
+        if _number(size) and _number(evaluations) and size > evaluations >= 1:
             yield f"algorithm.{key}: must be at most study.evaluations, which is {evaluations}, got {size}"
 
 

@@ -17,7 +17,7 @@ def test_it_times_the_algorithms_named_beside_optuna_and_writes_the_rows(tmp_pat
         "benchmarks/proposals.py",
         "--only",
         "genetic",
-        "tpe",
+        "ant_colony",
         "--results",
         "40",
         "--json",
@@ -27,5 +27,5 @@ def test_it_times_the_algorithms_named_beside_optuna_and_writes_the_rows(tmp_pat
     assert done.returncode in (0, 1), done.stderr  # 1: a bar is not met, which a busy machine may bring about
     rows = {row["name"]: row for row in json.loads(out.read_text())}
     assert rows["genetic after 40 results"]["bar"] == 0.3
-    assert rows["tpe after 40 results, by optuna TPE's"]["value"] > 0
+    assert rows["ant_colony after 40 results, by optuna TPE's"]["value"] > 0
     assert len(rows) == 5

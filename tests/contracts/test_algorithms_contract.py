@@ -12,11 +12,9 @@ import pytest
 from pqsearch import rooms
 from pqsearch.front import hypervolume
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Proposal, Wait
-from tests.pqsearch.problems import Free, Knapsack, Score, coupled, deceptive, separable
+from tests.pqsearch.problems import LISTS, Free, Knapsack, Score, coupled, deceptive, separable
 
 NAMES = rooms.names("algorithms")
-#: Those that give a list of plans and end, whatever comes back.
-LISTS = {"sensitivity_ilp", "uniform_plans"}
 #: Those that learn, and so must beat those that draw.
 LEARNERS = [name for name in NAMES if name not in LISTS | {"random_search"}]
 #: The four of the textbooks, which also have to find known optima.

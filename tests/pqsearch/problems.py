@@ -11,6 +11,9 @@ import numpy as np
 from pqsearch.plan import LayerPlan, Plan
 from pqsearch.problem import FloatArray, Genes, IntArray, Prior
 
+#: Algorithms that propose a list of plans, whatever comes back, and are finished.
+LISTS = frozenset({"sensitivity_ilp", "uniform_plans"})
+
 
 @dataclass(frozen=True)
 class Knapsack:

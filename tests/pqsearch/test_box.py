@@ -13,13 +13,9 @@ from pqsearch.choices import MOST_VALUES, Choices, stepped
 from pqsearch.errors import UserError
 from pqsearch.following import Asked, Told, event_from_json, follow_by_name
 from pqsearch.problem import Finished, Outcome, uniform_genes
-from tests.pqsearch.problems import separable
+from tests.pqsearch.problems import LISTS, separable
 
 BOX = Box([5, 1, 3, 8, 4])
-
-
-#: Those that propose a list of plans and are finished.
-LISTS = ("sensitivity_ilp", "uniform_plans")
 
 
 def searched(name: str, box: Box, evaluations: int, seed: int = 0) -> list[float]:

@@ -18,7 +18,7 @@ import pqsearch
 from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.optuna_history import NOTE
-from tests.pqsearch.problems import Knapsack
+from tests.pqsearch.problems import LISTS, Knapsack
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = {
@@ -26,8 +26,6 @@ SPACE = {
     "y": FloatDistribution(0, 1, step=0.05),
     "z": CategoricalDistribution(["a", "b", "c"]),
 }
-#: Those that propose a list of plans and are finished.
-LISTS = ("sensitivity_ilp", "uniform_plans")
 SEARCHING = [name for name in rooms.names("algorithms") if name not in LISTS]
 
 

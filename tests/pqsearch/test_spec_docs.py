@@ -50,7 +50,7 @@ def test_types_ranges_and_defaults_are_told() -> None:
     text = spec_markdown()
     assert "| `seed` | whole number, in [0, 2147483647] | `0` |" in text
     assert "| `hours` | number, above 0 |  |" in text
-    assert '| `source` | `gradients`, `table` or `none` | `"gradients"` |' in text
+    assert '| `source` | `gradients` or `table` or `none` | `"gradients"` |' in text
     assert "| `weight_bits` | list of whole number | `[2, 3, 4, 5, 6, 8]` |" in text
     assert "| `label_smoothing` | number, in [0, 1) | `0.0` |" in text
     assert "| `amp` | true or false | `true` |" in text

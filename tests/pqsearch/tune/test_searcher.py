@@ -14,6 +14,7 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.tune import as_searcher
+from tests.pqsearch.problems import LISTS
 
 SPACE = {"x": tune.randint(0, 11), "inner": {"y": tune.quniform(0, 1, 0.1)}, "z": tune.choice(["a", "b"])}
 
@@ -36,7 +37,7 @@ def told(searcher: Searcher, names: range, fails: bool = True) -> list[Any]:
     return configs
 
 
-@pytest.mark.parametrize("name", [name for name in rooms.names("algorithms") if name != "uniform_plans"])
+@pytest.mark.parametrize("name", [name for name in rooms.names("algorithms") if name not in LISTS])
 def test_a_searcher_restored_from_its_file_goes_on_as_the_unbroken_one(name: str, tmp_path: Path) -> None:
     unbroken = told(as_searcher(name, SPACE, metric="loss", mode="min"), range(24))
     first = as_searcher(name, SPACE, metric="loss", mode="min")
