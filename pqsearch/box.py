@@ -48,6 +48,10 @@ class Box:
         return np.zeros(0)
 
     @property
+    def spared(self) -> Sequence[str]:
+        return ()
+
+    @property
     def prior(self) -> Prior | None:
         return None
 

@@ -115,8 +115,11 @@ def seeds(space: Space) -> list[Proposal]:
     if not len(uniform):
         return []
     # The most bit operations first: where budgets trade, that is the one to beat.
-    order = np.argsort(-_effort(space, uniform), kind="stable")[:MOST_UNIFORM]
-    uniform = uniform[order]
+    order = np.argsort(-_effort(space, uniform), kind="stable")
+    if space.spared:
+        # Where a cost is an objective, plans from one end of it to the other.
+        order = order[np.linspace(0, len(order) - 1, min(len(order), MOST_UNIFORM)).round().astype(np.int64)]
+    uniform = uniform[order[:MOST_UNIFORM]]
     filled = space.repair(uniform)
     plain = [Proposal(tuple(map(int, genes)), {"role": "uniform"}, exact=True) for genes in uniform]
     return plain + [Proposal(tuple(map(int, genes)), {"role": "uniform_filled"}) for genes in filled]

@@ -46,6 +46,11 @@ class Problem(Protocol):
     def limits(self) -> FloatArray: ...
 
     @property
+    def spared(self) -> Sequence[str]:
+        """Kinds whose dearer levels cost an objective: what they give up is a gain there."""
+        ...
+
+    @property
     def prior(self) -> Prior | None:
         """What is known of the knobs before any plan was measured; None for nothing."""
         ...
@@ -113,7 +118,8 @@ class Algorithm(Protocol):
 
 def uniform_genes(problem: Problem) -> IntArray:
     """Equal-level plans (plans, knobs) that hold every budget and are maximal: none of the others is at least as dear
-    in all kinds. Every knob takes the level nearest to its kind's value; the dearest bits come first.
+    in all kinds, and no dearer in those that cost an objective. Every knob takes the level nearest to its kind's value; the
+    dearest bits come first.
     """
     kinds = list(problem.grid)
     ranks = np.array(list(product(*(range(len(problem.grid[kind])) for kind in kinds))), dtype=np.int64)
@@ -129,7 +135,10 @@ def uniform_genes(problem: Problem) -> IntArray:
     )
     feasible = (problem.costs(genes) <= problem.limits).all(1)
     ranks, genes = ranks[feasible], genes[feasible]
-    dominated = [bool(((ranks >= row).all(1) & (ranks > row).any(1)).any()) for row in ranks]
+    spared = np.array([kind in problem.spared for kind in kinds], dtype=bool)
+    dominated = [
+        bool(((ranks >= row).all(1) & (ranks > row).any(1) & (ranks == row)[:, spared].all(1)).any()) for row in ranks
+    ]
     genes = genes[~np.array(dominated, dtype=bool)]
     _, first = np.unique(genes, axis=0, return_index=True)
     return genes[np.sort(first)[::-1]]

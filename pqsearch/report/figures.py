@@ -181,7 +181,7 @@ def sensitivity(table: Sequence[Mapping[str, Any]]) -> go.Figure:
         figure.add_heatmap(
             x=spoken, y=names, z=[[None if c is None else log10(max(FAINTEST, c)) for c in row] for row in cells],
             customdata=cells, zmin=log10(min(costs)), zmax=log10(max(costs)), colorscale="Blues",
-            showscale=column == len(kinds), colorbar={"title": "loss", "tickprefix": "10^"}, xgap=1, ygap=1,
+            showscale=column == len(kinds), colorbar={"title": "loss", "tickprefix": "10^", "dtick": 1}, xgap=1, ygap=1,
             hovertemplate="%{y} at %{x}: %{customdata:.4g}<extra></extra>", row=1, col=column,
         )  # fmt: skip
         figure.update_xaxes(type="category", showgrid=False, row=1, col=column)

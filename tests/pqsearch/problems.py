@@ -23,6 +23,7 @@ class Knapsack:
     share: float = 0.5
     weights: Sequence[float] = field(default=())
     prior: Prior | None = None
+    spared: Sequence[str] = ()
 
     @cached_property
     def _weights(self) -> FloatArray:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pqsearch.errors import UserError
+from pqsearch.open_study import seeds
 from pqsearch.plan import LayerPlan, ModelInfo, Plan
 from pqsearch.problem import uniform_genes
 from search_spaces.space import Space
@@ -123,3 +124,15 @@ def test_reach_is_what_trying_every_plan_finds() -> None:
     costs = space.costs(every_plan(space))
     for index, (smallest, largest) in enumerate(space.reach().values()):
         assert (smallest, largest) == (costs[:, index].min(), costs[:, index].max())
+
+
+def test_uniform_plans_span_the_costs_that_are_objectives() -> None:
+    options: dict[str, object] = {"budgets": {"weight_bits": 4.0}, "act_bits": [8]}
+    assert len(uniform_genes(_space(chain(), **options))) == 1
+    several = _space(chain(), **options, objectives=["flops"])
+    flops = [several.costs_of(several.decode(tuple(row)))["flops"] for row in uniform_genes(several).tolist()]
+    assert len(set(flops)) == len(RATES)
+    assert min(flops) < 0.2
+    assert max(flops) == 1
+    evaluated = {several.costs_of(several.decode(proposal.genes))["flops"] for proposal in seeds(several)}
+    assert evaluated >= {min(flops), max(flops)}
