@@ -206,7 +206,9 @@ class StudyState:
             source = candidate.id if candidate.same_as is None else candidate.same_as
             if self.by_id[source].state == "done":
                 found.append(source)
-        confirmed = {id for id in self.confirmed if any(entry["repeat"] for entry in self.last_rung(id))}
+        # While some are still out, those that are back are no better for it.
+        settled = all(task.finished for task in self.tasks.values() if task.repeat)
+        confirmed = {id for id in self.confirmed if settled and any(row["repeat"] for row in self.last_rung(id))}
         ranked = sorted(set(found), key=lambda id: (id not in confirmed, self.score(id), id))
         return [self.row(id) for id in ranked[:number]]
 
