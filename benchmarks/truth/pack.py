@@ -19,6 +19,9 @@ from pqsearch.run_dir import RunDirectory, write_atomically
 from pqsearch.study import read_study
 from pqsearch.study_state import StudyState
 
+#: Parts of the spec that say what was searched and measured; where the data lay is nobody's business.
+SECTIONS = ("space", "budgets", "rungs", "quantizer", "pruning")
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -27,7 +30,9 @@ def main() -> int:
     parser.add_argument("--prior", type=Path, help="another run whose sensitivity table goes with the plans")
     options = parser.parse_args()
     run = RunDirectory(options.run_dir)
-    packed = pack(read_study(run.journal), run.spec.read_text(), run.read(run.layers))
+    spec = run.read_spec().to_dict()
+    kept = {section: spec[section] for section in SECTIONS if section in spec}
+    packed = pack(read_study(run.journal), kept, run.read(run.layers))
     if options.prior is not None:
         probing = read_study(RunDirectory(options.prior).journal).probing
         packed["prior"] = None if probing is None else probing.prior()
@@ -37,8 +42,8 @@ def main() -> int:
     return 0
 
 
-def pack(state: StudyState, spec: str, layers: Any) -> dict[str, Any]:
-    """Plans that were evaluated, in the order asked, with the spec and the network that they belong to."""
+def pack(state: StudyState, spec: dict[str, Any], layers: Any) -> dict[str, Any]:
+    """Plans that were evaluated, in the order asked, with the parts of the spec and the network that they belong to."""
     rows = [row for row in state.candidates() if row["state"] == "done"]
     measured = [state.last_rung(row["id"]) for row in rows]
     return {

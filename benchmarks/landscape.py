@@ -1,0 +1,163 @@
+"""A landscape fitted to real evaluations: what `benchmarks/algorithms.py --landscape benchmarks/landscape.py` searches.
+
+    python benchmarks/landscape.py [FILE.json.gz] [--json FILE]    # how well it is fitted
+
+The value of a plan is the logarithm of its loss after a short fine-tune. Its mean is what three models of different kinds say in
+the mean: a network, boosted trees and a support vector machine (scikit-learn), none of which is the Gaussian process that
+an algorithm of ours learns with. The noise is that of plans measured twice.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+from _report import Row, json_argument, report  # noqa: E402
+from scipy.stats import kendalltau  # noqa: E402
+from sklearn.ensemble import GradientBoostingRegressor  # noqa: E402
+from sklearn.exceptions import ConvergenceWarning  # noqa: E402
+from sklearn.model_selection import KFold  # noqa: E402
+from sklearn.neural_network import MLPRegressor  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
+from sklearn.svm import SVR  # noqa: E402
+
+from arena.contest import Score, Truth  # noqa: E402
+from pqsearch.plan import ModelInfo  # noqa: E402
+from pqsearch.problem import FloatArray, IntArray, Problem  # noqa: E402
+from pqsearch.space_of import space_of  # noqa: E402
+from pqsearch.spec import parse_spec  # noqa: E402
+from search_spaces.space import Space  # noqa: E402
+
+FILE = Path(__file__).resolve().parent / "truth" / "loose.json.gz"
+FOLDS = 5
+#: The noise is measured for each of so many parts of the plans measured twice, from good to bad.
+PARTS = 4
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Plans (plans, knobs), the logarithm of the first loss of each (plans,), and pairs (plans, 2) of those measured twice."""
+
+    space: Space
+    genes: IntArray
+    values: FloatArray
+    pairs: FloatArray
+
+    def noise(self, values: FloatArray) -> FloatArray:
+        """Standard deviation of one measurement of plans worth `values` (plans,): bad plans scatter more than good ones."""
+        if len(self.pairs) < PARTS:
+            return np.zeros(len(values))
+        parts = np.array_split(self.pairs[np.argsort(self.pairs.mean(1), kind="stable")], PARTS)
+        middles = [float(part.mean()) for part in parts]
+        deviations = [float(np.sqrt(((part[:, 0] - part[:, 1]) ** 2).mean() / 2)) for part in parts]
+        return np.interp(values, middles, deviations)
+
+
+class Fit:
+    """The mean of three regressions on levels."""
+
+    def __init__(self, levels: IntArray, genes: IntArray, values: FloatArray) -> None:
+        self._free = np.flatnonzero(levels > 1)
+        self._top = levels[self._free] - 1
+        shares = self._shares(genes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # what it has by then is judged on plans left out
+            self._smooth = [model.fit(_bent(shares), values) for model in _smooth(shares.shape[1])]
+        self._trees = _trees().fit(shares, values)
+
+    def __call__(self, genes: IntArray) -> FloatArray:
+        shares = self._shares(genes)
+        found = [model.predict(_bent(shares)) for model in self._smooth]
+        return np.mean([*found, self._trees.predict(shares)], axis=0)
+
+    def _shares(self, genes: IntArray) -> FloatArray:
+        return np.atleast_2d(genes)[:, self._free] / self._top
+
+
+def _bent(shares: FloatArray) -> FloatArray:
+    """The first steps up from the cheapest level matter most."""
+    return np.hstack([shares, 1 - np.exp(-3 * shares)])
+
+
+def _smooth(knobs: int) -> list[Any]:
+    network = MLPRegressor(hidden_layer_sizes=(64,), alpha=3, max_iter=800, solver="lbfgs", random_state=0)
+    vectors = SVR(C=3, epsilon=0.02, gamma=0.3 / knobs)
+    return [make_pipeline(StandardScaler(), model) for model in (network, vectors)]
+
+
+def _trees() -> GradientBoostingRegressor:
+    return GradientBoostingRegressor(
+        n_estimators=600, learning_rate=0.03, max_depth=3, subsample=0.5, min_samples_leaf=5, random_state=0
+    )
+
+
+@cache
+def read(path: Path = FILE) -> Measured:
+    """What `benchmarks/truth/pack.py` wrote."""
+    data = json.loads(gzip.decompress(path.read_bytes()))
+    parts = {key: data["spec"][key] for key in ("space", "budgets", "quantizer") if key in data["spec"]}
+    spec = parse_spec(
+        {"study": {"name": "landscape"}, "data": {"name": "digits"}, "model": {"name": "digits_net"}, **parts}
+    )
+    space = space_of(spec, ModelInfo.from_json(data["layers"])).with_prior(data.get("prior"))
+    genes = np.array([[int(level) for level in row] for row in data["genes"]], dtype=np.int64)
+    values = np.log([losses[0] for losses in data["loss"]])
+    pairs = np.log([losses[:2] for losses in data["loss"] if len(losses) > 1]).reshape(-1, 2)
+    return Measured(space, genes, values, pairs)
+
+
+def landscape(path: Path = FILE) -> tuple[Problem, Score, Truth]:
+    """The problem, noisy values and true ones."""
+    measured = read(path)
+    fit = Fit(np.asarray(measured.space.levels), measured.genes, measured.values)
+
+    def score(genes: IntArray, rng: np.random.Generator) -> FloatArray:
+        values = fit(genes)
+        return values + measured.noise(values) * rng.standard_normal(len(genes))
+
+    return measured.space, score, fit
+
+
+def main() -> int:
+    parser = json_argument(__doc__ or "")
+    parser.add_argument("file", type=Path, nargs="?", default=FILE)
+    options = parser.parse_args()
+    measured = read(options.file)
+    predicted = np.zeros(len(measured.values))
+    levels = np.asarray(measured.space.levels)
+    for kept, left in KFold(FOLDS, shuffle=True, random_state=0).split(measured.genes):
+        predicted[left] = Fit(levels, measured.genes[kept], measured.values[kept])(measured.genes[left])
+    residual = ((predicted - measured.values) ** 2).sum() / ((measured.values - measured.values.mean()) ** 2).sum()
+    rows = [
+        Row("plans", len(measured.values), "plans"),
+        Row(f"R2 on plans left out, {FOLDS} folds", 1 - float(residual), ""),
+        Row("Kendall tau on plans left out", kendalltau(predicted, measured.values).statistic, ""),
+        *(
+            Row(
+                f"noise of one measurement, {words} tenth of the plans",
+                float(measured.noise(value[None])[0]),
+                "log loss",
+            )
+            for words, value in zip(("best", "worst"), np.quantile(measured.values, [0.1, 0.9]), strict=True)
+        ),
+    ]
+    if len(measured.pairs):
+        both = kendalltau(measured.pairs[:, 0], measured.pairs[:, 1]).statistic
+        rows.append(Row(f"Kendall tau of two measurements, {len(measured.pairs)} plans", both, ""))
+    return report(rows, options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
