@@ -286,9 +286,9 @@ def parse_spec(data: Mapping[str, Any]) -> Spec:
         spec = Spec.model_validate(dict(data))
     except ValidationError as error:
         raise UserError(
-            [*validation_problems(error, Spec), *rooms_problems(data, Spec), *value_problems(data)]
+            [*validation_problems(error, Spec), *rooms_problems(data, Spec), *value_problems(data, Spec)]
         ) from None
-    problems = [*rooms_problems(data, Spec), *value_problems(data)]
+    problems = [*rooms_problems(data, Spec), *value_problems(data, Spec)]
     if problems:
         raise UserError(problems)
     return spec

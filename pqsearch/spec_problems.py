@@ -19,7 +19,6 @@ from pqsearch.searchers import searcher_problems
 
 #: What can be measured of a plan.
 SCORES = ("accuracy", "loss")
-DEFAULT_ALGORITHM = "surrogate_exchange"
 #: Options of algorithms that say how many plans they begin with.
 POPULATIONS = ("population", "particles", "sources", "ants", "startup")
 KNOBS = (*GROUP_KNOBS, *LAYER_KNOBS)
@@ -182,9 +181,9 @@ def _budget_problems(name: str, limit: Any) -> Iterator[str]:
             yield f"budgets.{name}: must be {text}, got {limit!r}"
 
 
-def value_problems(data: Mapping[str, Any]) -> Iterator[str]:
+def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
     """What the types cannot say. Works on raw values, so that these come with the type errors."""
-    yield from _study_problems(data)
+    yield from _study_problems(data, root)
     space = data.get("space")
     if isinstance(space, dict):
         yield from _space_problems(space)
@@ -199,16 +198,17 @@ def value_problems(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"rungs[{index}].steps: must be at least 1 when kind is {kind!r}, got 0"
 
 
-def _study_problems(data: Mapping[str, Any]) -> Iterator[str]:
+def _study_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
     study, algorithm = data.get("study"), data.get("algorithm", {})
     if not isinstance(study, dict) or not isinstance(algorithm, dict):
         return
-    objectives = study.get("objectives", ["accuracy"])
+    known = _fields(("study",), root)
+    objectives = study.get("objectives", known["objectives"].default)
     if isinstance(objectives, list) and objectives and all(isinstance(name, str) for name in objectives):
         yield from _objective_problems(objectives)
-        name = algorithm.get("name", DEFAULT_ALGORITHM)
+        name = algorithm.get("name", _fields(("algorithm",), root)["name"].default)
         yield from several_problems(name, len(objectives)) if isinstance(name, str) else ()
-    evaluations = study.get("evaluations", 100)
+    evaluations = study.get("evaluations", known["evaluations"].default)
     for key in POPULATIONS:
         size = algorithm.get(key)
         if _number(size) and _number(evaluations) and size > evaluations >= 1:

@@ -18,7 +18,7 @@ from pqsearch.plan import Item, Plan, Result
 from pqsearch.probing import Probing
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Prior, Problem, Proposal, Wait
 from pqsearch.study_events import asked, check_fingerprint, failed, probed, reported
-from pqsearch.study_state import StudyState, Task, objective_values
+from pqsearch.study_state import COMPARED, StudyState, Task, objective_values, score_of
 
 #: Set-ups of one seat that may fail in a row before the search gives up with the reason.
 MOST_SETUPS = 3
@@ -274,7 +274,8 @@ class Study:
         rung = mine[-1]["rung"] if mine else 0
         if candidate.state == "failed":
             return Outcome((), rung, failed=True)
-        return Outcome(objective_values(self._settings.objectives, mine[-1], candidate.costs), rung)
+        objectives = self._settings.objectives
+        return Outcome(objective_values(objectives, score_of(mine[-1], objectives[0]), candidate.costs), rung)
 
     def _commit(self, *events: Event) -> None:
         if events:
@@ -376,7 +377,7 @@ class Study:
     def _worth_confirming(self) -> list[int]:
         """The leaders, and the best of each role that they will be compared with."""
         ids = [row["id"] for row in self._state.leading(self._settings.confirm)]
-        for role in ("uniform", "uniform_filled", "sensitivity_ilp"):
+        for role in COMPARED:
             found = self._state.best(role)
             if found is not None and found["id"] not in ids:
                 ids.append(found["id"])

@@ -14,6 +14,9 @@ from pqsearch.algorithms._fronts import fronts
 from pqsearch.journal.file import Event
 from pqsearch.probing import Probing
 
+#: Roles of the seeds that a search is compared with.
+COMPARED = ("uniform", "uniform_filled", "sensitivity_ilp")
+
 
 @dataclass
 class Task:
@@ -218,13 +221,12 @@ class StudyState:
         if not ids:
             return []
         points = np.array([self.point(id) for id in ids])
-        best = sorted(zip(points[fronts(points) == 0].tolist(), np.array(ids)[fronts(points) == 0], strict=True))
-        return [{**self.row(int(id)), "point": point} for point, id in best]
+        best = sorted((points[index].tolist(), ids[index]) for index in np.flatnonzero(fronts(points) == 0))
+        return [{**self.row(id), "point": point} for point, id in best]
 
     def point(self, id: int) -> tuple[float, ...]:
         """One value per objective, minimised, the score being the mean over repeats."""
-        costs = self.by_id[id].costs
-        return self.score(id), *(costs[name] for name in self.settings["objectives"][1:])
+        return objective_values(self.settings["objectives"], self.score(id), self.by_id[id].costs)
 
     def spread(self, number: int) -> list[int]:
         """Ids of evaluated candidates, as far apart in rank as can be, the best and the worst among them."""
@@ -311,11 +313,9 @@ class StudyState:
         return expected_repeats(self.settings)
 
 
-def objective_values(
-    objectives: Sequence[str], entry: Mapping[str, Any], costs: Mapping[str, float]
-) -> tuple[float, ...]:
-    """A measurement and a plan's costs as what an algorithm minimises, one value per objective."""
-    return score_of(entry, objectives[0]), *(costs[name] for name in objectives[1:])
+def objective_values(objectives: Sequence[str], score: float, costs: Mapping[str, float]) -> tuple[float, ...]:
+    """A score and a plan's costs as what is minimised, one value per objective."""
+    return score, *(costs[name] for name in objectives[1:])
 
 
 def score_of(entry: Mapping[str, Any], score: str) -> float:

@@ -16,6 +16,7 @@ from pqsearch.report.verdict import paired_difference, verdict
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
 from pqsearch.study import read_study
+from pqsearch.study_state import COMPARED
 
 PAIRS = (
     ("searched", "uniform"),
@@ -27,8 +28,6 @@ PAIRS = (
     ("uniform_filled", "uniform"),
     ("baseline_finetuned", "baseline"),
 )
-#: Seeds that every search is compared with, by their scores.
-PROXY_ROLES = ("uniform", "uniform_filled", "sensitivity_ilp")
 ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled")
 
 
@@ -112,14 +111,13 @@ def _search_facts(run: RunDirectory) -> dict[str, Any]:
         "failed": progress["failed"],
         "stopped": study.stopped,
         "proxy_noise": _noise(study.candidates()),
-        "proxy_accuracy": {role: _proxy(study.best(role)) for role in PROXY_ROLES if study.best(role)},
+        "proxy_accuracy": {role: _proxy(row) for role in COMPARED if (row := study.best(role)) is not None},
         "sensitivity": study.probing.source if study.probing is not None else "none",
     }
 
 
-def _proxy(row: Mapping[str, Any] | None) -> dict[str, Any]:
+def _proxy(row: Mapping[str, Any]) -> dict[str, Any]:
     """The mean accuracy on the scoring slice of a candidate's measurements."""
-    assert row is not None
     return {"value": float(np.mean(row["repeats"])), "images": row["images"], "measurements": len(row["repeats"])}
 
 
