@@ -4,8 +4,8 @@
         [--handling repair penalty] [--starts] [--seconds FILE] [--workers 2] [--keep FILE] [--json FILE]
 
 The table has medians and quartiles over seeds of the true value of the plan that a contender would hand over (the one
-with the best noisy value), smaller being better. Peers whose settings depend on the evaluations get a run for each number
-of them; ours never know the number, so one run serves for all. Peers need `pip install .[peers]`. With `--keep` finished
+with the best noisy value), smaller being better. A peer whose settings depend on the evaluations gets a run for each number
+of them; the others never know the number, so one run serves for all. Peers need `pip install .[peers]`. With `--keep` finished
 runs are kept, and not run again when the command is repeated.
 """
 
@@ -33,7 +33,7 @@ import numpy as np  # noqa: E402
 from _report import write_json  # noqa: E402
 
 from arena.contest import Handling, Score, Truth, run  # noqa: E402
-from arena.names import MOST_EVALUATIONS, PEERS, contenders  # noqa: E402
+from arena.names import MOST_EVALUATIONS, PEERS, TOLD_EVALUATIONS, contenders  # noqa: E402
 from pqsearch.problem import Problem  # noqa: E402
 from pqsearch.rooms import nearest  # noqa: E402
 
@@ -107,17 +107,22 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     found = []
     for seed in range(options.seeds):
         for name in options.only or contenders(_seconds(options.seconds)):
-            if name not in PEERS:
-                found.append(Job(options.landscape, name, "repair", False, max(options.evaluations), seed))
-                continue
-            for evaluations in options.evaluations:
-                if evaluations <= MOST_EVALUATIONS.get(name, evaluations):
-                    found += [
-                        Job(options.landscape, name, handling, starts, evaluations, seed)
-                        for handling in options.handling
-                        for starts in ([False, True] if options.starts else [False])
-                    ]
+            for evaluations in _lengths(name, options.evaluations):
+                if name not in PEERS:
+                    found.append(Job(options.landscape, name, "repair", False, evaluations, seed))
+                    continue
+                found += [
+                    Job(options.landscape, name, handling, starts, evaluations, seed)
+                    for handling in options.handling
+                    for starts in ([False, True] if options.starts else [False])
+                ]
     return found
+
+
+def _lengths(contender: str, evaluations: Sequence[int]) -> list[int]:
+    """How long the runs of a contender are: the longest serves for all numbers that it is not told."""
+    allowed = [number for number in evaluations if number <= MOST_EVALUATIONS.get(contender, number)]
+    return allowed if contender in TOLD_EVALUATIONS else [max(allowed)] if allowed else []
 
 
 def run_job(job: Job, seconds: Sequence[float] = ()) -> Curve:
@@ -132,7 +137,8 @@ def table(curves: Iterable[Curve], evaluations: Sequence[int]) -> list[dict[str,
     """Median and quartiles over seeds by contender, arm and number of evaluations, best first."""
     found: dict[tuple[int, str, str], list[float]] = {}
     for curve in curves:
-        for number in evaluations if curve.job.contender not in PEERS else [curve.job.evaluations]:
+        told = curve.job.contender in TOLD_EVALUATIONS
+        for number in [curve.job.evaluations] if told else [n for n in evaluations if n <= curve.job.evaluations]:
             found.setdefault((number, curve.job.contender, curve.job.arm), []).append(curve.after(number))
     rows = []
     for (number, contender, arm), values in found.items():

@@ -24,6 +24,8 @@ PEERS = {
     "mealpy_acor": ("mealpy_peers", "acor"),
     "nevergrad_ngopt": ("nevergrad_peers", "ngopt"),
 }
+#: Peers that settle how they search by the number of evaluations they are to have; all others only end there.
+TOLD_EVALUATIONS = frozenset({"nevergrad_ngopt"})
 #: Evaluations beyond which a peer is not asked: an exact Gaussian process costs their cube.
 MOST_EVALUATIONS = {"optuna_gp": 300}
 IN_FLIGHT = 16

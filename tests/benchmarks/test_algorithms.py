@@ -41,13 +41,24 @@ def test_ours_run_once_to_the_largest_number_and_are_read_off_at_every_one(
     assert capsys.readouterr().out.count("\n") == 4
 
 
-def test_peers_run_for_each_number_of_evaluations_and_each_arm() -> None:
-    options = ["--landscape", "x.py", "--only", "optuna_tpe", "optuna_gp", "genetic", "--seeds", "1"]
+def test_peers_run_in_each_arm_and_for_each_number_of_evaluations_that_they_are_told() -> None:
+    arms = ("repair", "repair, starts", "penalty", "penalty, starts")
+    only = ["optuna_tpe", "optuna_gp", "nevergrad_ngopt", "genetic"]
+    options = ["--landscape", "x.py", "--only", *only, "--seeds", "1"]
     found = jobs(options_of([*options, "--evaluations", "100", "1000", "--starts"]))
-    assert [(job.evaluations, job.arm) for job in found if job.contender == "genetic"] == [(1000, "ours")]
-    assert {job.evaluations for job in found if job.contender == "optuna_gp"} == {100}
-    assert [(job.evaluations, job.arm) for job in found if job.contender == "optuna_tpe"] == [
-        (number, arm) for number in (100, 1000) for arm in ("repair", "repair, starts", "penalty", "penalty, starts")
+    runs = {name: [(job.evaluations, job.arm) for job in found if job.contender == name] for name in only}
+    assert runs["genetic"] == [(1000, "ours")]
+    assert runs["optuna_tpe"] == [(1000, arm) for arm in arms]
+    assert runs["optuna_gp"] == [(100, arm) for arm in arms]
+    assert runs["nevergrad_ngopt"] == [(number, arm) for number in (100, 1000) for arm in arms]
+
+
+def test_a_run_is_read_off_only_as_far_as_it_went() -> None:
+    short = _curve("optuna_gp", [0.5] * 5)
+    told = _curve("nevergrad_ngopt", [0.4] * 12)
+    assert [(row["contender"], row["evaluations"]) for row in table([short, told], [5, 12])] == [
+        ("optuna_gp", 5),
+        ("nevergrad_ngopt", 12),
     ]
 
 
