@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from pqsearch.errors import UserError
-from pqsearch.open_study import seeds
+from pqsearch.open_study import seeds, target_of
 from pqsearch.pipeline import bare_model
 from pqsearch.plan import Item
+from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared, prepare
-from pqsearch.rebuild import module_of, read_recipe
+from pqsearch.rebuild import module_of
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec, load_spec
 from pqsearch.study_state import expected_repeats
@@ -45,7 +46,15 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
     free = sum(levels > 1 for levels in space.levels)
     size = sum(math.log10(levels) for levels in space.levels)
     say(f"space    {free} knobs that vary, about 10^{size:.0f} plans")
-    say(budgets_table(space.reach(), spec.budgets))
+    if spec.target is None or spec.budgets:
+        say(budgets_table(space.reach(), spec.budgets))
+    if spec.target is not None:
+        target = target_of(spec, prepared.info)
+        assert target is not None
+        say(
+            f"target   the least {spec.target.minimize} that loses at most {spec.target.max_drop:g} points; plans reach "
+            f"{target.low:.6g} to {target.high:.6g}"
+        )
     for text in warnings(spec):
         say(f"warning  {text}")
     if measure_time:

@@ -19,15 +19,7 @@ def select(run_dir: str | Path, budgets: Mapping[str, float]) -> dict[str, Any]:
     not, and when no plan is under all budgets: then it names the nearest one.
     """
     run = RunDirectory.existing(run_dir)
-    costs = rooms.names("budgets")
-    unknown = [name for name in budgets if name not in costs]
-    if unknown:
-        raise UserError(
-            [
-                f"--budget {name}: unknown cost{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
-                for name in unknown
-            ]
-        )
+    check_costs(budgets)
     state = read_study(run.journal) if run.journal.is_file() else None
     rows = state.leading(len(state.by_id)) if state is not None else []
     if state is None or not rows:
@@ -44,6 +36,19 @@ def select(run_dir: str | Path, budgets: Mapping[str, float]) -> dict[str, Any]:
         f"--budget {asked}: none of the {len(rows)} evaluated plans is under it; the nearest is candidate {nearest['id']} "
         f"with {found} (accuracy {nearest['accuracy']:.3f}); loosen the budget, or search under it in another study.run_dir"
     )
+
+
+def check_costs(budgets: Mapping[str, float]) -> None:
+    """Raises `UserError` for budgets on costs that there are not, all of them at once."""
+    costs = rooms.names("budgets")
+    unknown = [name for name in budgets if name not in costs]
+    if unknown:
+        raise UserError(
+            [
+                f"--budget {name}: unknown cost{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
+                for name in unknown
+            ]
+        )
 
 
 def excess(costs: Mapping[str, float], budgets: Mapping[str, float]) -> float:

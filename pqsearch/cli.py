@@ -91,6 +91,17 @@ def parser() -> argparse.ArgumentParser:
         "--budget", metavar="COST=LIMIT", action="append", default=[], help="an upper limit; may be repeated"
     )
     select.add_argument("--out", metavar="PLAN.json", help="also write the plan, for `pqsearch finetune --plan`")
+    solve = add(
+        "resolve", "solve for other budgets by what a run has evaluated, and measure the plan",
+        "pqsearch resolve runs/digits --budget flops=0.15", _resolve,
+    )  # fmt: skip
+    solve.add_argument("run_dir", metavar="RUN_DIR")
+    solve.add_argument(
+        "--budget", metavar="COST=LIMIT", action="append", default=[], required=True,
+        help="an upper limit instead of the run's own; may be repeated",
+    )  # fmt: skip
+    solve.add_argument("--predict-only", action="store_true", help="say what is expected, measure nothing")
+    solve.add_argument("--out", metavar="PLAN.json", help="also write the plan, for `pqsearch finetune --plan`")
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
         "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters"
@@ -209,6 +220,18 @@ def _select(options: argparse.Namespace) -> int:
     print(candidates_table([row]))
     if options.out:
         _write_plan(Path(options.out), row)
+        print(f"{options.out}: `pqsearch finetune SPEC --plan {options.out}` fine-tunes it")
+    return 0
+
+
+def _resolve(options: argparse.Namespace) -> int:
+    from pqsearch.resolving import resolve
+    from pqsearch.tables import resolved_table
+
+    found = resolve(options.run_dir, _limits(options.budget), evaluate=not options.predict_only)
+    print(resolved_table(found))
+    if options.out:
+        _write_plan(Path(options.out), found)
         print(f"{options.out}: `pqsearch finetune SPEC --plan {options.out}` fine-tunes it")
     return 0
 

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pqsearch.target_words import target_short
+
 LINE_SECONDS = 5.0
 #: A stage that was shorter says nothing of its length.
 TOLD_SECONDS = 1.0
@@ -144,6 +146,8 @@ def search_line(state: Mapping[str, Any]) -> str:
     if best and best.get("accuracy") is not None:
         costs = _costs(state, best)
         words.append(f"best accuracy {_accuracy(best)}" + (f" ({' '.join(costs)})" if costs else ""))
+    if state.get("target"):
+        words.append(target_short(state["target"]))
     if state.get("rate"):
         words.append(f"{60 * state['rate']:.1f}/min")
     if state.get("eta_seconds") is not None:
@@ -168,6 +172,8 @@ def live_table(state: Mapping[str, Any], seconds: float | None = None) -> Table:
     if best and best.get("accuracy") is not None:
         table.add_row("best plan", f"candidate {best.get('id')}, accuracy {_accuracy(best)}")
         table.add_row("", "  ".join(_costs(state, best)))
+        if state.get("target"):
+            table.add_row("target", target_short(state["target"]).removeprefix("target "))
     elif state.get("accuracy") is not None:
         table.add_row("accuracy", _accuracy(state))
     if state.get("loss") is not None:

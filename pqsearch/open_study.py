@@ -20,6 +20,7 @@ from pqsearch.journal.file import Journal
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.optuna_mirror import Mirror
 from pqsearch.plan import ModelInfo
+from pqsearch.plan_file import given_plans, read_recipe
 from pqsearch.probing import Probe, Probing
 from pqsearch.problem import IntArray, Prior, Proposal, uniform_genes
 from pqsearch.run_dir import FREE_KEYS, RunDirectory
@@ -27,12 +28,15 @@ from pqsearch.space_of import space_of
 from pqsearch.spec import Spec
 from pqsearch.spec_problems import POPULATIONS
 from pqsearch.study import Settings, Study
+from pqsearch.target import Target
 from search_spaces.space import Space
 
 log = logging.getLogger(__name__)
 
 #: Uniform plans are compared with, not searched: a few of the dearest say all there is to say.
 MOST_UNIFORM = 4
+#: More than any plan costs.
+UNLIMITED = 1e18
 #: Plans of the integer program: those of further linearisations hardly differ.
 MOST_ILP = 2
 
@@ -56,7 +60,8 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
 
     Raises `UserError` when another process holds the journal or when it belongs to something else.
     """
-    space = space_of(spec, info)
+    target = target_of(spec, info)
+    space = space_of(spec, info) if target is None else target.start
     lock = Lock(run.path / "journal.lock")
     lock.acquire()
     with ExitStack() as undo:
@@ -72,9 +77,10 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
             settings(spec),
             time.time,
             events=events,
-            seeds=seeds(space),
+            seeds=given_plans(spec.study.plans, space) + _first(spec, space, target),
             probing=probing(spec, space),
-            informed_seeds=lambda prior: informed_seeds(space, prior),
+            informed_seeds=lambda prior: informed_seeds(space, prior) if target is None else target.ladder(prior),
+            target=target,
             fingerprint=fingerprint(spec, info, baseline),
             versions=environment.versions(),
         )
@@ -85,6 +91,33 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
             log.warning("the last line of %s was torn and is dropped: that event had not been acted on", run.journal)
         undo.pop_all()  # from here on the caller closes
     return OpenedStudy(study, mirror, lock, journal)
+
+
+def target_of(spec: Spec, info: ModelInfo) -> Target | None:
+    """What moves the budget of a spec with a `[target]`."""
+    asked = spec.target
+    if asked is None:
+        return None
+
+    def at(limit: float) -> Space:
+        return space_of(spec.model_copy(update={"budgets": {**spec.budgets, asked.minimize: limit}}), info)
+
+    low, high = at(spec.budgets.get(asked.minimize, UNLIMITED)).reach()[asked.minimize]
+    return Target(
+        asked.max_drop,
+        asked.minimize,
+        at,
+        lambda space: algorithm_of(spec.algorithm, space, spec.study.seed),
+        low,
+        min(high, spec.budgets.get(asked.minimize, high)),
+    )
+
+
+def _first(spec: Spec, space: Space, target: Target | None) -> list[Proposal]:
+    """The seeds that need no prior. The ladder of a target waits for it where one is on its way."""
+    if target is None:
+        return seeds(space)
+    return target.seeds() + (target.ladder(None) if spec.sensitivity.source == "none" else [])
 
 
 def settings(spec: Spec) -> Settings:
@@ -98,6 +131,7 @@ def settings(spec: Spec) -> Settings:
         hours=spec.study.hours,
         objectives=tuple(spec.study.objectives),
         generation=generation(spec) if spec.study.synchronous else None,
+        target=spec.target.model_dump() if spec.target is not None else None,
     )
 
 
@@ -149,10 +183,13 @@ def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
     values = {
         section: values
         for section, values in spec.to_dict().items()
-        if section in ("data", "space", "budgets", "sensitivity", "algorithm", "rungs", "quantizer", "pruning")
+        if section
+        in ("data", "space", "budgets", "target", "sensitivity", "algorithm", "rungs", "quantizer", "pruning")
         and section not in FREE_KEYS
     }
     values.get("data", {}).pop("cache", None)
+    if spec.study.plans:
+        values["study.plans"] = [read_recipe(path)[0].hash for path in spec.study.plans]
     return {
         **values,
         "study.seed": spec.study.seed,

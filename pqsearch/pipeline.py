@@ -18,8 +18,10 @@ from pqsearch.front import front_of
 from pqsearch.journal.lock import Lock
 from pqsearch.open_study import settings
 from pqsearch.plan import Plan
+from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared, prepare
-from pqsearch.rebuild import module_of, read_recipe, recipe
+from pqsearch.rebuild import module_of, recipe
+from pqsearch.resolving import sweep
 from pqsearch.run_dir import RunDirectory, writable, write_atomically
 from pqsearch.spec import Spec, load_spec
 from pqsearch.study import read_study
@@ -148,6 +150,8 @@ class Pipeline:
         front = front_of(study) if study is not None and self.spec.study.costs else None
         sensitivity = study.probing.table() if study is not None and study.probing is not None else []
         self.run.write(self.run.sensitivity, sensitivity)
+        expected = sweep(study, self.spec, self.prepared.info) if study is not None else []
+        self.run.write(self.run.forecast, expected)
         page = render(
             summary,
             study.candidates() if study else [],
@@ -156,6 +160,8 @@ class Pipeline:
             self.run.spec.read_text(),
             sensitivity,
             front,
+            expected,
+            self.spec.run_dir,
         )
         with writable(self.run.path):
             write_atomically(self.run.report, page)

@@ -250,7 +250,8 @@ class Accuracy:
 class Result:
     """What one rung of one plan gave. `seconds` by phase: surgery, calibrate, train, score.
 
-    A diverged or out-of-memory evaluation has `failure` set (the reason in words) and no accuracy.
+    A diverged or out-of-memory evaluation has `failure` set (the reason in words) and no accuracy. Of the images scored the
+    float baseline alone gets `lost` right, the plan alone `gained`: known where a target compares them.
     """
 
     id: int
@@ -261,4 +262,6 @@ class Result:
     seconds: Mapping[str, float]
     weights: str | None = None  # file left for the next rung
     failure: str | None = None
+    lost: int | None = None
+    gained: int | None = None
     expected: tuple[float, ...] = ()  # cost of each of the item's changes

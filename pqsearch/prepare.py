@@ -13,6 +13,7 @@ import torch
 from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.plan import ModelInfo
+from pqsearch.plan_file import given_plans
 from pqsearch.space_of import space_of
 from pqsearch.spec import Spec
 from search_spaces.space import Space
@@ -82,6 +83,8 @@ def prepare(spec: Spec) -> Prepared:
     model = attempt(lambda: initial_model(spec, dataset))
     traced = attempt(lambda: trace(model, dataset.input_shape)) if model is not None else None
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
+    if space is not None:
+        attempt(lambda: given_plans(spec.study.plans, space))
     if traced is None or space is None or problems:
         raise UserError(problems)
     return Prepared(spec, dataset, splits, traced, space)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from pqsearch.errors import UserError
 from pqsearch.plan import Plan
+from pqsearch.plan_file import read_recipe
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
 from trainers.build import build_model, load_weights
@@ -31,17 +31,6 @@ def recipe(spec: Spec, plan: Plan, dataset: Dataset) -> dict[str, Any]:
         "quantizer": {"name": spec.quantizer.name, "options": spec.quantizer.options},
         "normalization": {"mean": list(dataset.mean), "std": list(dataset.std)},
     }
-
-
-def read_recipe(path: str | Path) -> tuple[Plan, dict[str, Any]]:
-    """A plan file, checked. Raises `UserError` for a missing, damaged or foreign file."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); `pqsearch run SPEC` writes plan.json") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not a plan file ({error}); a plan is the plan.json of a run") from None
-    return Plan.from_json(data), data
 
 
 def module_of(plan: Plan, data: dict[str, Any], weights: str | Path) -> nn.Module:

@@ -59,6 +59,7 @@ class RunDirectory:
         self.journal = self.path / "journal.jsonl"
         self.lock = self.path / "run.lock"
         self.front = self.path / "front.json"
+        self.forecast = self.path / "forecast.json"
         self.sensitivity = self.path / "sensitivity.json"
         self.optuna = self.path / "optuna.log"
         self.baseline = self.path / "baseline.pth"

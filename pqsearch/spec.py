@@ -53,6 +53,9 @@ class StudySpec(_Section):
         False,
         description="Whole generations: no plan is asked before all of the last ones are told. Workers wait for the slowest.",
     )
+    plans: list[str] = Field(
+        [], description="Plan files (as `plan.json`) of your own that are evaluated first, at the nearest levels."
+    )
     confirm: int = Field(4, ge=0, description="How many leading plans are measured again with fresh seeds.")
     confirm_repeats: int = Field(2, ge=1, description="How often each of them.")
     retest: int = Field(
@@ -157,6 +160,17 @@ class SpaceSpec(_Section):
     )
 
 
+class TargetSpec(_Section):
+    """The question the other way round: the smallest plan that loses little enough. The study moves the budget itself."""
+
+    max_drop: float = Field(
+        ge=0,
+        le=100,
+        description="Points of accuracy on the scoring slice that a plan may lose against the float baseline.",
+    )
+    minimize: str = Field(description="What is made small: a file in `search_spaces/budgets/`.")
+
+
 class SensitivitySpec(_Section):
     """What is found out of single layers before plans are searched: a prior, and a plan that is best by it."""
 
@@ -226,6 +240,7 @@ class Spec(_Section):
     baseline: BaselineSpec = BaselineSpec()
     space: SpaceSpec = SpaceSpec()
     budgets: dict[str, float] = Field({}, description="Upper limits, one key per file in `search_spaces/budgets/`.")
+    target: TargetSpec | None = None
     sensitivity: SensitivitySpec = SensitivitySpec()
     algorithm: AlgorithmSpec = AlgorithmSpec()
     rungs: list[RungSpec] = Field(
@@ -307,6 +322,9 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
         table = data.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(Path(table[key]).expanduser().absolute())
+    study = data.get("study")
+    if isinstance(study, dict) and isinstance(plans := study.get("plans"), list):
+        study["plans"] = [str(Path(path).expanduser().absolute()) if isinstance(path, str) else path for path in plans]
     for section in ("model", "algorithm"):
         table = data.get(section)
         name = table.get("name") if isinstance(table, dict) else None

@@ -21,6 +21,8 @@ from pqsearch.searchers import searcher_problems
 SCORES = ("accuracy", "loss")
 #: Options of algorithms that say how many plans they begin with.
 POPULATIONS = ("population", "particles", "sources", "ants", "startup")
+#: Evaluations that find a target: a ladder of limits, and a few steps from there.
+FEWEST_FOR_TARGET = 24
 KNOBS = (*GROUP_KNOBS, *LAYER_KNOBS)
 
 
@@ -209,10 +211,26 @@ def _study_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[
         name = algorithm.get("name", _fields(("algorithm",), root)["name"].default)
         yield from several_problems(name, len(objectives)) if isinstance(name, str) else ()
     evaluations = study.get("evaluations", known["evaluations"].default)
+    if isinstance(target := data.get("target"), dict):
+        yield from _target_problems(target, study, objectives, evaluations)
     for key in POPULATIONS:
         size = algorithm.get(key)
         if _number(size) and _number(evaluations) and size > evaluations >= 1:
             yield f"algorithm.{key}: must be at most study.evaluations, which is {evaluations}, got {size}"
+
+
+def _target_problems(
+    target: Mapping[str, Any], study: Mapping[str, Any], objectives: Any, evaluations: Any
+) -> Iterator[str]:
+    costs, name = rooms.names("budgets"), target.get("minimize")
+    if isinstance(name, str) and name not in costs:
+        yield f"target.minimize: unknown cost {name!r}{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
+    if isinstance(objectives, list) and len(objectives) > 1:
+        yield f"target: is for one objective, study.objectives has {len(objectives)}; leave the costs out there"
+    if study.get("synchronous") is True:
+        yield "target: moves the budget as results arrive, so study.synchronous must be false, got true"
+    if _number(evaluations) and 1 <= evaluations < FEWEST_FOR_TARGET:
+        yield f"study.evaluations: must be at least {FEWEST_FOR_TARGET} with a [target], got {evaluations}"
 
 
 def _objective_problems(objectives: list[str]) -> Iterator[str]:

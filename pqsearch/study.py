@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from pqsearch.journal.file import Event, Journal, read_events
 from pqsearch.plan import Item, Plan, Result
 from pqsearch.probing import Probing
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Prior, Problem, Proposal, Wait
-from pqsearch.study_events import asked, check_fingerprint, failed, probed, reported
+from pqsearch.study_events import asked, check_fingerprint, failed, moved, probed, reported
 from pqsearch.study_state import COMPARED, StudyState, Task, objective_values, score_of
 
 #: Set-ups of one seat that may fail in a row before the search gives up with the reason.
@@ -26,15 +26,47 @@ MOST_SETUPS = 3
 MOST_DEATHS = 2
 #: Proposals in a row that were all evaluated before: the algorithm has nothing new.
 MOST_DUPLICATES = 200
+#: Results before a target moves its budget again.
+MOVE_AFTER = 8
 #: Duplicates looked through in one call, so that no call takes long.
 DUPLICATES_PER_ASK = 20
+
+
+class Move(Protocol):
+    """A limit, and the plan that is expected to do best under it."""
+
+    @property
+    def limit(self) -> float: ...
+
+    @property
+    def genes(self) -> Genes: ...
+
+
+class Mover(Protocol):
+    """What moves a target's budget (`pqsearch.target.Target`)."""
+
+    def at(self, limit: float) -> Problem:
+        """The problem under a limit."""
+        ...
+
+    def algorithm(self, prior: Prior | None, limit: float) -> Algorithm:
+        """The search algorithm on that problem, knowing nothing yet but the prior."""
+        ...
+
+    def doubtful(self, state: StudyState) -> int | None:
+        """A candidate that has to be measured again before it is believed."""
+        ...
+
+    def next(self, state: StudyState) -> Move | str | None:
+        """Where to move, why the search is over, or None for not yet."""
+        ...
 
 
 @dataclass(frozen=True)
 class Settings:
     """How long a study goes on. `confirm` leading plans are measured `confirm_repeats` times more, with fresh seeds, and
     `retest` plans spread over all scores once more. With a `generation` that many candidates are asked at once, and told
-    together, in their order, when the last of them is done.
+    together, in their order, when the last of them is done. A `target` has `max_drop`, in points, and the cost to `minimize`.
     """
 
     evaluations: int
@@ -46,6 +78,7 @@ class Settings:
     hours: float | None = None
     objectives: tuple[str, ...] = ("accuracy",)
     generation: int | None = None
+    target: Mapping[str, Any] | None = None
 
 
 class Study:
@@ -69,12 +102,13 @@ class Study:
         seeds: Sequence[Proposal] = (),
         probing: Probing | None = None,
         informed_seeds: Callable[[Prior], Sequence[Proposal]] = lambda prior: (),
+        target: Mover | None = None,
         fingerprint: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> None:
         self._problem, self._decode, self._describe_costs = problem, decode, describe_costs
         self._make_algorithm, self._journal, self._settings, self._clock = algorithm, journal, settings, clock
-        self._seeds, self._informed_seeds = list(seeds), informed_seeds
+        self._seeds, self._informed_seeds, self._target = list(seeds), informed_seeds, target
         # Made before anything is known too: what is wrong with a user's own shows before it costs anything.
         self._algorithm = algorithm(None)
         self._early: list[Event] = []
@@ -220,6 +254,9 @@ class Study:
 
     def _fold(self, event: Event) -> None:
         self._state.apply(event)
+        if event["type"] == "moved":
+            self._begin_under(event["limit"])
+            return
         if event["type"] in ("probed", "failed") and event["id"] < 0:
             if self._state.informed:
                 self._inform()
@@ -239,6 +276,25 @@ class Study:
         for event in self._early:
             self._tell(event)
 
+    def _begin_under(self, limit: float) -> None:
+        """The algorithm begins anew under a target's new limit, and is shown what holds it."""
+        assert self._target is not None
+        prior = self._state.probing.prior() if self._state.probing is not None else None
+        self._problem = self._target.at(limit)
+        self._algorithm = self._target.algorithm(prior, limit)
+        for candidate in self._state.by_id.values():
+            self._algorithm.asked(candidate.id, candidate.genes, candidate.memo)
+            source = candidate.id if candidate.same_as is None else candidate.same_as
+            if self._state.by_id[source].state in ("done", "failed"):
+                self._tell_one(candidate.id, self._outcome(source))
+
+    def _tell_one(self, id: int, outcome: Outcome) -> None:
+        """A plan over the limit that a target has moved to would be the best by far and teach what is not allowed."""
+        candidate, target = self._state.by_id[id], self._settings.target
+        if target is not None and self._state.moves and candidate.costs[target["minimize"]] > self._state.moves[-1]:
+            return
+        self._algorithm.tell(id, candidate.genes, outcome)
+
     def _tell(self, event: Event) -> None:
         kind = event["type"]
         if kind == "asked":
@@ -247,7 +303,7 @@ class Study:
             source = event["same_as"]
             self._members += source is None
             if source is not None and self._state.by_id[source].state in ("done", "failed"):
-                self._algorithm.tell(event["id"], genes, self._outcome(source))
+                self._tell_one(event["id"], self._outcome(source))
         elif kind in ("reported", "failed") and event["repeat"] == 0:
             candidate = self._state.by_id[event["id"]]
             if candidate.state in ("done", "failed"):
@@ -262,7 +318,7 @@ class Study:
         outcome = self._outcome(id)
         for other in self._state.by_id.values():
             if other.id == id or other.same_as == id:
-                self._algorithm.tell(other.id, other.genes, outcome)
+                self._tell_one(other.id, outcome)
 
     def _out(self) -> bool:
         """Whether any candidate still owes its first result."""
@@ -320,11 +376,11 @@ class Study:
         for _ in range(DUPLICATES_PER_ASK):
             if self._state.duplicates_in_a_row >= MOST_DUPLICATES and self._state.stopped is None:
                 self._commit({"type": "stopped", "reason": "exhausted"})
-            if wanted <= 0 or self._state.stopped is not None or self.aborted:
+            if wanted <= 0 or self._state.stopped is not None or self.aborted or not self._moved():
                 return
             first = len(self._state.by_id)
             try:
-                proposals = self._seeds_left(first, wanted) or self._ask(range(first, first + wanted))
+                proposals = self._given(first, wanted) or self._ask(range(first, first + wanted))
             except UserError as error:  # a user's own algorithm that breaks the contract
                 self.aborted = str(error)
                 return
@@ -346,8 +402,37 @@ class Study:
     def _ask(self, ids: range) -> list[Proposal] | Wait | Finished:
         return self._algorithm.ask(ids) if self._state.informed else Wait()
 
-    def _seeds_left(self, first: int, number: int) -> list[Proposal]:
-        return self._seeds[first : first + number]
+    def _given(self, first: int, number: int) -> list[Proposal]:
+        """Seeds that are left, then the plan that a target's move asks for."""
+        seeds = self._seeds[first : first + number]
+        if seeds or self._state.solved is None:
+            return seeds
+        return [Proposal(self._state.solved, {"role": "solved"}, exact=True)]
+
+    def _moved(self) -> bool:
+        """Move a target's budget where it is time to; False where nothing is to be asked now: the seeds' results are awaited, or
+        the search is over.
+        """
+        state = self._state
+        if self._target is None or not state.informed or len(state.by_id) < len(self._seeds):
+            return True
+        doubtful = self._target.doubtful(state)
+        if doubtful is not None:
+            self._commit({"type": "again", "id": doubtful, "repeats": self._settings.confirm_repeats})
+        if state.moves:
+            # Where the algorithm finds nothing new there is nothing to wait for.
+            early = state.done - state.done_at_move < MOVE_AFTER and state.duplicates_in_a_row < DUPLICATES_PER_ASK
+            if state.solved is not None or early:
+                return True
+        elif state.unfinished():
+            return False
+        move = self._target.next(state)
+        if isinstance(move, str):
+            self._commit({"type": "stopped", "reason": move})
+            return False
+        if move is not None:
+            self._commit(moved(move.limit, move.genes))
+        return True
 
     def _asked(self, id: int, proposal: Proposal, hashes: dict[str, int]) -> Event:
         genes = proposal.genes

@@ -50,7 +50,13 @@ def reported(seat: str, result: Result, task: Task) -> Event:
         "seconds": {phase: round(value, 4) for phase, value in result.seconds.items()},
         "worker": seat,
         "weights": result.weights,
+        **({} if result.lost is None else {"lost": result.lost, "gained": result.gained}),
     }
+
+
+def moved(limit: float, genes: Genes) -> Event:
+    """A target moves its budget to `limit`; `genes` are the plan that is expected to do best there."""
+    return {"type": "moved", "limit": limit, "genes": list(genes)}
 
 
 def probed(seat: str, result: Result, task: Task) -> Event:

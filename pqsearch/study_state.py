@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
 
 from pqsearch.algorithms._fronts import fronts
+from pqsearch.drop import Drop, drop_of
 from pqsearch.journal.file import Event
 from pqsearch.probing import Probing
 
@@ -70,6 +72,10 @@ class StudyState:
         self.confirming = False
         self.finished = False
         self.epoch = 0
+        self.moves: list[float] = []  # limits that a target has moved its budget to
+        self.done_at_move = 0
+        self.doubted: set[int] = set()  # plans that a target has measured again before it believes them
+        self.solved: tuple[int, ...] | None = None  # the plan that a move asks for
         self._seconds_before = 0.0
         self._opened = 0.0
         self._last = 0.0
@@ -118,6 +124,8 @@ class StudyState:
             same_as=event["same_as"],
         )
         self.by_id[candidate.id] = candidate
+        if candidate.role == "solved":
+            self.solved = None
         if candidate.same_as is None:
             self.by_hash[candidate.plan_hash] = candidate.id
             self.tasks[candidate.id, 0] = Task(candidate.id, 0)
@@ -129,7 +137,8 @@ class StudyState:
     def _on_reported(self, event: Event) -> None:
         candidate, task = self.by_id[event["id"]], self.tasks[event["id"], event["repeat"]]
         keys = ("repeat", "rung", "accuracy", "images", "loss", "seconds", "worker")
-        candidate.measurements.append({key: event[key] for key in keys})
+        compared: dict[str, Any] = {key: event[key] for key in ("lost", "gained") if key in event}
+        candidate.measurements.append({**{key: event[key] for key in keys}, **compared})
         candidate.worker = event["worker"]
         task.rung, task.start, task.deaths = event["rung"] + 1, event["weights"], 0
         if task.rung >= self.settings["rungs"]:
@@ -152,6 +161,15 @@ class StudyState:
 
     def _on_stopped(self, event: Event) -> None:
         self.stopped = event["reason"]
+
+    def _on_moved(self, event: Event) -> None:
+        self.moves.append(event["limit"])
+        self.done_at_move, self.solved = self.done, tuple(event["genes"])
+
+    def _on_again(self, event: Event) -> None:
+        self.doubted.add(event["id"])
+        for repeat in range(1, event["repeats"] + 1):
+            self.tasks[event["id"], repeat] = Task(event["id"], repeat)
 
     def _on_confirm(self, event: Event) -> None:
         self.confirming = True
@@ -200,6 +218,61 @@ class StudyState:
         """What ranks a candidate, minimised: the mean over its repeats at the last rung."""
         return statistics.fmean(score_of(entry, self.settings["objectives"][0]) for entry in self.last_rung(id))
 
+    def drop(self, id: int) -> Drop | None:
+        """What a candidate loses against the float baseline; None where that was not asked for."""
+        return drop_of(self.last_rung(id))
+
+    def target(self) -> dict[str, Any] | None:
+        """What is known of a target: `state` (held, infeasible or undecided), plan, cost and drop in points; None without one."""
+        asked = self.settings.get("target")
+        if asked is None:
+            return None
+        row = self.best()
+        drop = self.drop(row["id"]) if row is not None else None
+        if row is None or drop is None:
+            return {**asked, "state": "undecided", "id": None, "cost": None, "drop": None}
+        missed = "infeasible" if self.stopped == "target infeasible" else "undecided"
+        return {
+            **asked,
+            "state": "held" if self.holds(row["id"]) else missed,
+            "id": row["id"],
+            "cost": row["costs"][asked["minimize"]],
+            "drop": {"value": drop.value, "standard_error": drop.standard_error, "low": drop.low, "high": drop.high},
+        }
+
+    def clears(self, id: int) -> bool:
+        """Whether a candidate's drop is surely within the target, as far as it was measured."""
+        drop = self.drop(id)
+        return drop is not None and drop.high <= self.settings["target"]["max_drop"]
+
+    def holds(self, id: int) -> bool:
+        """Whether it still is when measured again: of many plans measured once some clear by luck."""
+        return self.clears(id) and len(self.last_rung(id)) > 1 and not self.repeating(id)
+
+    def repeating(self, id: int) -> bool:
+        """Whether further measurements of a candidate are awaited."""
+        repeats = takewhile(lambda task: task is not None, (self.tasks.get((id, repeat)) for repeat in count(1)))
+        return any(not task.finished for task in repeats if task is not None)
+
+    def _order(self) -> Callable[[int], tuple[float, ...]]:
+        """The key that ranks candidates, smallest first: by score, those measured again before the others. With a target the
+        smallest plan that holds it, then those that may, then the rest by how much they may lose.
+        """
+        target = self.settings.get("target")
+        if target is None:
+            # While some are still out, those that are back are no better for it.
+            settled = all(task.finished for task in self.tasks.values() if task.repeat)
+            confirmed = {id for id in self.confirmed if settled and any(row["repeat"] for row in self.last_rung(id))}
+            return lambda id: (id not in confirmed, self.score(id), id)
+
+        def by_target(id: int) -> tuple[float, ...]:
+            drop, cost = self.drop(id), self.by_id[id].costs[target["minimize"]]
+            if self.holds(id):
+                return 0, cost, id
+            return (1, cost, id) if self.clears(id) else (2, drop.high if drop is not None else np.inf, id)
+
+        return by_target
+
     def leading(self, number: int, role: str | None = None) -> list[dict[str, Any]]:
         """The best candidates, as rows; those measured again come before those that were not."""
         found = []
@@ -209,10 +282,7 @@ class StudyState:
             source = candidate.id if candidate.same_as is None else candidate.same_as
             if self.by_id[source].state == "done":
                 found.append(source)
-        # While some are still out, those that are back are no better for it.
-        settled = all(task.finished for task in self.tasks.values() if task.repeat)
-        confirmed = {id for id in self.confirmed if settled and any(row["repeat"] for row in self.last_rung(id))}
-        ranked = sorted(set(found), key=lambda id: (id not in confirmed, self.score(id), id))
+        ranked = sorted(set(found), key=self._order())
         return [self.row(id) for id in ranked[:number]]
 
     def front(self) -> list[dict[str, Any]]:
@@ -295,6 +365,7 @@ class StudyState:
             "duplicates": sum(candidate.same_as is not None for candidate in self.by_id.values()),
             "best": best and {**{key: best[key] for key in ("id", "plan", "costs", "accuracy", "images", "repeats")},
                               "score": self.score(best["id"])},
+            "target": self.target(),
             "seconds": seconds,
             "rate": rate,
             "eta_seconds": (total - done) / rate if rate and not self.finished else None,
@@ -326,7 +397,8 @@ def score_of(entry: Mapping[str, Any], score: str) -> float:
 def expected_repeats(settings: Mapping[str, Any]) -> int:
     """About how many measurements more than one a candidate a study will make."""
     confirm = settings.get("confirm", 0)
-    return (confirm + 2) * settings.get("confirm_repeats", 0) * bool(confirm) + settings.get("retest", 0)
+    plans = min(confirm + 2, settings.get("evaluations", 0)) if confirm else 0
+    return plans * settings.get("confirm_repeats", 0) + settings.get("retest", 0)
 
 
 def _most_often(keys: Iterable[tuple[int, int]]) -> int:

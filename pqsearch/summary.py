@@ -112,6 +112,7 @@ def _search_facts(run: RunDirectory) -> dict[str, Any]:
         "stopped": study.stopped,
         "proxy_noise": _noise(study.candidates()),
         "proxy_accuracy": {role: _proxy(row) for role in COMPARED if (row := study.best(role)) is not None},
+        "target": study.target(),
         "sensitivity": study.probing.source if study.probing is not None else "none",
     }
 

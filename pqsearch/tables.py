@@ -130,3 +130,25 @@ def toml_value(value: Any) -> str:
     if value is None:
         return "not given"
     return json.dumps(value)
+
+
+def resolved_table(found: Mapping[str, Any]) -> str:
+    """What was expected of a plan under other budgets, and what was measured of it."""
+    costs = "  ".join(f"{name} {found['costs'][name]:.4g} of {limit:g}" for name, limit in found["budgets"].items())
+    lines = [
+        f"costs     {costs}",
+        f"expected  proxy accuracy {found['accuracy']:.3f}, {found['low']:.3f} to {found['high']:.3f} with 95 %, "
+        f"by {found['evaluations']} evaluations",
+    ]
+    measured = found["measured"]
+    if measured is not None:
+        repeats = measured["repeats"]
+        mean = sum(repeats) / len(repeats)
+        error = (mean * (1 - mean) / measured["images"]) ** 0.5
+        inside = found["low"] - 1.96 * error <= mean <= found["high"] + 1.96 * error
+        lines += [
+            f"measured  proxy accuracy {mean:.3f} ± {error:.3f}, {len(repeats)} times on {measured['images']} images: "
+            + ("as expected" if inside else "not as expected: trust this, not the forecast"),
+            f"next      pqsearch run {found['run_dir']}/spec.toml fine-tunes and exports it",
+        ]
+    return "\n".join(lines)

@@ -66,5 +66,6 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pqsearch.cli import main
 
     folder = tmp_path_factory.mktemp("finished")
-    assert main(["run", str(write_spec(folder))]) == 0
+    # As many evaluations as a forecast needs.
+    assert main(["run", str(write_spec(folder, study__evaluations=9))]) == 0
     return folder / "run"

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pqsearch import rooms
@@ -54,6 +56,8 @@ class Context:
     scores: dict[str, Tensor]
     train: Loader
     score: Loader
+    #: Which images of the scoring slice (images,) the baseline gets right; known where a target compares with it.
+    right: NDArray[np.bool_] | None = None
     held: tuple[str, nn.Module] | None = field(default=None)
 
 
@@ -75,9 +79,9 @@ def make_context(
     model.requires_grad_(False)
     # The first optimiser of a process imports a good part of torch; a worker pays for that here, not in its first plan.
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    return Context(
-        spec, dataset, splits, device, scratch, model, traced, scores, train, Loader(dataset, splits.score, device)
-    )
+    score = Loader(dataset, splits.score, device)
+    right = np.asarray(evaluate_model(model, score)[0]) if spec.target is not None else None
+    return Context(spec, dataset, splits, device, scratch, model, traced, scores, train, score, right)
 
 
 def compressed(context: Context, plan: Plan) -> nn.Module:
@@ -148,7 +152,10 @@ def evaluate(context: Context, item: Item) -> Result:
             files.save(plain(module), context.scratch / weights)
         context.held = (weights, module)
     accuracy = Accuracy(float(right.mean()), len(right))
-    return Result(item.id, item.rung, item.repeat, accuracy, loss, seconds, weights)
+    lost = gained = None
+    if context.right is not None:
+        lost, gained = int((context.right & ~right).sum()), int((right & ~context.right).sum())
+    return Result(item.id, item.rung, item.repeat, accuracy, loss, seconds, weights, lost=lost, gained=gained)
 
 
 def _expected(context: Context, item: Item) -> Result:

@@ -27,23 +27,24 @@ def damage(prior: Prior, genes: IntArray) -> FloatArray:
     return np.sum([np.asarray(costs)[genes[:, knob]] for knob, costs in enumerate(prior)], axis=0)
 
 
-def least_damage(problem: Problem, prior: Prior) -> IntArray:
-    """Repaired genes (plans, knobs) found on the way, of least damage first; at least one."""
+def least_damage(problem: Problem, prior: Prior, start: IntArray | None = None) -> IntArray:
+    """Repaired genes (plans, knobs) found on the way from `start` (knobs,), else from the dearest plan; of least damage first."""
     levels = np.asarray(problem.levels, dtype=np.int64)
     knobs = np.repeat(np.arange(len(levels)), levels)
     rungs = np.concatenate([np.arange(count) for count in levels])
     worth = np.concatenate([np.asarray(costs, dtype=np.float64) for costs in prior])
     one_each = csr_array(coo_array((np.ones(len(knobs)), (knobs, np.arange(len(knobs))))))
-    current = problem.repair((levels - 1)[None])[0]
+    current = problem.repair((levels - 1 if start is None else start)[None])[0]
     found: dict[tuple[int, ...], IntArray] = {tuple(current.tolist()): current}
     for _ in range(ROUNDS):
         moved = np.tile(current, (len(knobs), 1))
         moved[np.arange(len(knobs)), knobs] = rungs
         base = problem.costs(current[None])[0]
-        changes = problem.costs(moved) - base
+        # In units of the limits: rows of like size keep the solver's arithmetic sound.
+        changes = (problem.costs(moved) - base) / problem.limits
         constraints = [LinearConstraint(one_each, 1, 1)]
         if len(problem.limits):
-            constraints.append(LinearConstraint(changes.T, -np.inf, np.maximum(problem.limits - base, 0)))
+            constraints.append(LinearConstraint(changes.T, -np.inf, np.maximum(1 - base / problem.limits, 0)))
         answer = milp(
             worth,
             integrality=np.ones(len(knobs)),

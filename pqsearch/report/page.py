@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from pqsearch import rooms
 from pqsearch.report import figures
 from pqsearch.report.correlation import FEWEST, rung_correlations
+from pqsearch.report.slider import sliders
 from pqsearch.report.style import STYLE
 from pqsearch.report.verdict import reached
 
@@ -26,6 +27,8 @@ ROLES = {
 ENDS = {
     "evaluations": "all evaluations that were asked for are done",
     "hours": "its hours were over",
+    "target settled": "no plan worth the effort is expected to be smaller and still hold the target",
+    "target infeasible": "no plan can hold the target",
     "algorithm finished": "the algorithm has no more to propose",
     "exhausted": "it proposed nothing new any more",
 }
@@ -39,9 +42,12 @@ def render(
     spec_text: str,
     sensitivity: Sequence[Mapping[str, Any]] = (),
     front: Mapping[str, Any] | None = None,
+    forecast: Sequence[Mapping[str, Any]] = (),
+    run_dir: str = "RUN_DIR",
 ) -> str:
     """The page. `candidates` are a study's rows, `layers` a `ModelInfo` and `plans` plans by role, `sensitivity` the table of
-    `Probing.table`, `front` the content of front.json, all as JSON values.
+    `Probing.table`, `front` the content of front.json, `forecast` the rows of `pqsearch.resolving.sweep`, all as JSON values.
+    Commands on the page name `run_dir`.
     """
     parts = [_head(summary), _verdict(summary), _results(summary), _differences(summary), _budgets(summary)]
     if any(row["state"] == "done" for row in candidates):
@@ -55,6 +61,7 @@ def render(
         ]  # fmt: skip
     if front is not None and front["plans"]:
         parts.append(_figure("What can be had for what", figures.front(candidates, front), _front_words(front)))
+    parts.append(sliders(forecast, summary["budgets"], run_dir, summary.get("evaluations", 0)))
     if plans:
         parts.append(_figure("The plan, layer by layer", figures.layers(layers, plans), ""))
     if sensitivity:
@@ -70,7 +77,10 @@ def render(
 
 
 def _head(summary: Mapping[str, Any]) -> str:
-    asked = ", ".join(f"{name} ≤ {limit:g}" for name, limit in summary["budgets"].items()) or "no budget"
+    limits = [f"{name} ≤ {limit:g}" for name, limit in summary["budgets"].items()]
+    if target := summary.get("target"):
+        limits.append(f"the least {target['minimize']} at a drop ≤ {target['max_drop']:g} points")
+    asked = ", ".join(limits) or "no budget"
     cards = []
     base, found = summary["baseline"], summary.get("searched")
     if found:

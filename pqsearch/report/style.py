@@ -21,5 +21,14 @@ th, td { text-align: right; padding: 6px 10px; border-bottom: 1px solid var(--li
 th { color: var(--soft); font-weight: 500; } th:first-child, td:first-child { text-align: left; }
 th.words, td.words { text-align: left; white-space: normal; min-width: 220px; } tr.chosen td { font-weight: 600; }
 pre { background: var(--card); padding: 16px; border-radius: 10px; overflow-x: auto; font-size: .85rem; }
+.slider { margin: 14px 0; } .slider input { width: 100%; accent-color: var(--mark); }
+.slider label span, .slider p b + span { display: inline; margin-left: 10px; }
+.card.slider b { display: inline; font-size: 1.05rem; } .slider code { overflow-wrap: anywhere; user-select: all; }
+.strips { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 14px; } .strips figure { margin: 0; }
+.strips figcaption { color: var(--soft); font-size: .85rem; }
+.strip { display: flex; align-items: flex-end; gap: 2px; height: 48px; border-bottom: 1px solid var(--line); }
+.strip i { flex: 1; background: var(--mark); min-height: 1px; }
+button.copy { font: inherit; font-size: .85rem; color: var(--ink); background: none; border: 1px solid var(--line);
+  border-radius: 6px; padding: 2px 10px; cursor: pointer; }
 details summary { cursor: pointer; color: var(--soft); }
 """

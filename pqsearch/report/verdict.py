@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pqsearch.target_words import target_sentence
+
 #: Differences smaller than this many standard errors are called noise.
 ERRORS = 2.0
 WORDS = {"uniform": "the uniform plan", "uniform_filled": "the uniform plan with its slack filled"}
@@ -37,7 +39,9 @@ def verdict(summary: Mapping[str, Any]) -> str:
         return "Nothing is fine-tuned yet, so there is nothing to ship."
     differences = summary.get("differences", {})
     best = _best_rival(summary, differences)
-    sentences = [_same_plan(summary) or _choice(best, differences)]
+    target = summary.get("target")
+    # Uniform plans of a search for a target are of other sizes: they are no rivals of equal cost.
+    sentences = [target_sentence(target)] if target else [_same_plan(summary) or _choice(best, differences)]
     for other, words in (
         ("baseline", "the float baseline"),
         ("baseline_finetuned", "the float baseline given the same extra training"),
@@ -45,7 +49,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
         found = differences.get(f"searched - {other}")
         if found is not None:
             sentences.append(f"Against {words} it {_change(found)}.")
-    gain = differences[f"searched - {best}"] if best else None
+    gain = differences[f"searched - {best}"] if best and not target else None
     return " ".join([*sentences, *_budgets(summary), *_noise(summary, gain)])
 
 
