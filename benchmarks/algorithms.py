@@ -33,14 +33,14 @@ import numpy as np  # noqa: E402
 from _report import write_json  # noqa: E402
 
 from arena.contest import Handling, Score, Truth, run  # noqa: E402
-from arena.names import MOST_EVALUATIONS, PEERS, TOLD_EVALUATIONS, contenders  # noqa: E402
+from arena.names import MOST_EVALUATIONS, MOST_SEEDS, PEERS, TOLD_EVALUATIONS, contenders  # noqa: E402
 from pqsearch.problem import Problem  # noqa: E402
 from pqsearch.rooms import nearest  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of one contender. `starts`: it may begin with the uniform plans, which ours always do."""
+    """One run of one contender. `starts`: it may begin with the plans that ours always begin with."""
 
     landscape: str
     contender: str
@@ -107,15 +107,16 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     found = []
     for seed in range(options.seeds):
         for name in options.only or contenders(_seconds(options.seconds)):
+            if seed >= MOST_SEEDS.get(name, options.seeds):
+                continue
             for evaluations in _lengths(name, options.evaluations):
                 if name not in PEERS:
                     found.append(Job(options.landscape, name, "repair", False, evaluations, seed))
                     continue
-                found += [
-                    Job(options.landscape, name, handling, starts, evaluations, seed)
-                    for handling in options.handling
-                    for starts in ([False, True] if options.starts else [False])
-                ]
+                arms = [(handling, False) for handling in options.handling]
+                if options.starts and "repair" in options.handling:
+                    arms.append(("repair", True))
+                found += [Job(options.landscape, name, *arm, evaluations, seed) for arm in arms]
     return found
 
 
@@ -236,7 +237,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[100, 300, 1000])
     parser.add_argument("--handling", nargs="+", choices=("repair", "penalty"), default=["repair", "penalty"])
-    parser.add_argument("--starts", action="store_true", help="let peers also begin with the uniform plans, as ours do")
+    parser.add_argument("--starts", action="store_true", help="an arm more: peers with repair that begin with the plans ours begin with")
     parser.add_argument(
         "--seconds",
         type=Path,

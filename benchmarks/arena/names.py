@@ -28,6 +28,8 @@ PEERS = {
 TOLD_EVALUATIONS = frozenset({"nevergrad_ngopt"})
 #: Evaluations beyond which a peer is not asked: an exact Gaussian process costs their cube.
 MOST_EVALUATIONS = {"optuna_gp": 300}
+#: Seeds beyond which a peer is not run, for the same reason.
+MOST_SEEDS = {"optuna_gp": 5}
 IN_FLIGHT = 16
 
 
