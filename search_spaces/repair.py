@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pqsearch.plan import FLOAT_BITS
 from pqsearch.problem import FloatArray, IntArray
 from search_spaces.costs import BoolArray, Costs, Decoded
 from search_spaces.feasible import TOLERANCE, holds
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 BISECTIONS = 8
 BLOCK = 512
+#: Repaired plans that are known again.
+MOST_KNOWN = 20_000
 #: Orders in which knobs are offered the slack; a plan's own genes choose one, so that no layer is always first.
 ORDERS = 2
 GOLDEN = 0.6180339887498949
@@ -45,6 +48,8 @@ class Repair:
         self._orders = [np.random.default_rng(seed).permutation(free) for seed in range(ORDERS)]
         self._moves = [_Move.of(space, costs, knob) for knob in range(len(space.levels))]
         self._walks = list(self._levers())
+        # What was repaired once stays as it is: an algorithm repairs its proposals, and a study repairs them again.
+        self._repaired: set[bytes] = set()
 
     def _levers(self) -> Iterable[tuple[int, BoolArray]]:
         """For each budget the knobs that lower it on the way to the anchor, budgets with the fewest kinds first."""
@@ -65,6 +70,15 @@ class Repair:
         asked = np.clip(genes.astype(np.int64), 0, self._top)
         if not len(self._limits):
             return np.where(self._spared, asked, self._top)
+        new = np.array([row.tobytes() not in self._repaired for row in asked], dtype=bool)
+        found = asked.copy()
+        found[new] = self._repair(asked[new])
+        if len(self._repaired) > MOST_KNOWN:
+            self._repaired.clear()
+        self._repaired.update(row.tobytes() for row in found[new])
+        return found
+
+    def _repair(self, asked: IntArray) -> IntArray:
         found = asked.copy()
         # Blocks that stay in the processor's cache are several times faster than one large population.
         for start in range(0, len(asked), BLOCK):
@@ -129,21 +143,25 @@ class Repair:
         # Back to what was asked before anything else is given away.
         for target in (wanted, np.asfortranarray(np.where(self._spared, wanted, self._top))):
             hopeless = np.zeros(genes.shape, dtype=bool, order="F")
+            state.eased[:] = False
             while True:
-                moved = False
-                for knob in order:
-                    moved |= state.raise_knob(knob, self._moves[knob], target, hopeless)
-                if moved:
+                if self._raise_all(state, order, target, hopeless):
                     continue
-                # Mean bits can fall when channels return, so what failed before gets a last look.
-                if not hopeless.any() or not self._second_look(state, order, target, hopeless):
+                # Mean bits can fall when channels return, so what failed before they did gets a last look.
+                if not (hopeless.any(1) & state.eased).any() or not self._second_look(state, order, target, hopeless):
                     break
         return state.genes
 
     def _second_look(self, state: _Filling, order: IntArray, target: IntArray, hopeless: BoolArray) -> bool:
-        hopeless[:] = False
+        hopeless[state.eased] = False
+        state.eased[:] = False
+        return self._raise_all(state, order, target, hopeless)
+
+    def _raise_all(self, state: _Filling, order: IntArray, target: IntArray, hopeless: BoolArray) -> bool:
+        """Offer one level to every knob that has any room; returns whether any was taken."""
+        room: BoolArray = np.any((state.genes < target) & ~hopeless, axis=0)
         moved = False
-        for knob in order:
+        for knob in order[room[order]]:
             moved |= state.raise_knob(knob, self._moves[knob], target, hopeless)
         return moved
 
@@ -175,6 +193,8 @@ class _Filling:
         self._space, self._limits = space, limits
         self.genes = np.asfortranarray(genes)
         self._plans = Decoded(*map(np.asfortranarray, (plans.kept, plans.weight_bits, plans.act_bits)))
+        #: Plans in which something was raised that can make other costs fall, since they were last looked at.
+        self.eased = np.zeros(len(genes), dtype=bool)
         # One row a budget: a knob that changes a single budget then works on contiguous memory.
         self._top, self._bottom = (np.ascontiguousarray(sums.T) for sums in costs.sums(plans))
 
@@ -213,6 +233,8 @@ class _Filling:
         where = np.ix_(move.budgets, raised)
         self._top[where], self._bottom[where] = top[fits].T, bottom[fits].T
         self._space.side(self._plans, move.kind)[raised, move.target] = value[fits]
+        # Bits cost more the more they are, but for the step size that a float tensor saves.
+        self.eased[raised] |= (value[fits] == FLOAT_BITS) | (move.kind == "prune_rate")
         return True
 
 

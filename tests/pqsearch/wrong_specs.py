@@ -37,7 +37,7 @@ def _choices(room: str) -> str:
     return ", ".join(rooms.names(room))
 
 
-SECTIONS = "study, data, model, baseline, space, budgets, sensitivity, algorithm, rungs, quantizer, pruning, finetune, export, workers"
+SECTIONS = "study, data, model, baseline, space, budgets, target, sensitivity, algorithm, rungs, quantizer, pruning, finetune, export, workers"
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
 SAMPLERS = "GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler"
 RUNG_KEYS = "kind, images, steps, lr, batch_size, amp"
@@ -89,6 +89,29 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"study__objectives": ["loss", "flops", "flops"], "algorithm__name": "random_search"},
         ["study.objectives[2]: 'flops' is there already; name each objective once"],
     ),
+    "target without a cost": (
+        {"target": {"max_drop": 1.0}},
+        ["target.minimize: is required (What is made small: a file in `search_spaces/budgets/`.), got nothing"],
+    ),
+    "target of nothing known": (
+        {"target": {"max_drop": 1.0, "minimize": "size"}},
+        [f"target.minimize: unknown cost 'size', did you mean 'size_bytes'?, choose from {_choices('budgets')}"],
+    ),
+    "target below nothing": (
+        {"target": {"max_drop": -1.0, "minimize": "flops"}}, ["target.max_drop: must be in [0, 100], got -1.0"],
+    ),
+    "target with several objectives, in generations, with few evaluations": (
+        {
+            "target": {"max_drop": 1.0, "minimize": "flops"},
+            "study__objectives": ["loss", "flops"], "study__synchronous": True, "study__evaluations": 10,
+        },
+        [
+            "target: is for one objective, study.objectives has 2; leave the costs out there",
+            "target: moves the budget as results arrive, so study.synchronous must be false, got true",
+            "study.evaluations: must be at least 24 with a [target], got 10",
+        ],
+    ),
+    "plans that are no list": ({"study__plans": "mine.json"}, ["study.plans: must be a list, got 'mine.json'"]),
     "no objective": ({"study__objectives": []}, ["study.objectives: must not be empty, got []"]),
     "population too large": (
         {"study__evaluations": 20, "algorithm__name": "genetic", "algorithm__population": 21},
