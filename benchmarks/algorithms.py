@@ -237,7 +237,9 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[100, 300, 1000])
     parser.add_argument("--handling", nargs="+", choices=("repair", "penalty"), default=["repair", "penalty"])
-    parser.add_argument("--starts", action="store_true", help="an arm more: peers with repair that begin with the plans ours begin with")
+    parser.add_argument(
+        "--starts", action="store_true", help="an arm more: peers with repair that begin with the plans ours begin with"
+    )
     parser.add_argument(
         "--seconds",
         type=Path,

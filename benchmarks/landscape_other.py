@@ -1,6 +1,6 @@
 """The second landscape: the same network under looser pruning and tighter bits. No setting was chosen on it.
 
-    python benchmarks/algorithms.py --landscape benchmarks/landscape_other.py
+python benchmarks/algorithms.py --landscape benchmarks/landscape_other.py
 """
 
 from __future__ import annotations

@@ -102,8 +102,8 @@ def _type_words(kind: Any) -> str:
 
 
 def _section(field: FieldInfo) -> type[BaseModel]:
-    assert isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-    return field.annotation
+    kinds = (field.annotation, *get_args(field.annotation))  # a section that may be left out is a union with None
+    return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
 def _summary(section: type[BaseModel]) -> str:
@@ -128,7 +128,8 @@ def commented_spec() -> str:
                 ]
         else:
             section = _section(field)
-            lines += [f"# {_summary(section)}", f"[{name}]", *_keys(section, INITIAL.get(name, {})), ""]
+            head = f"[{name}]" if field.default is not None else f"# [{name}]"
+            lines += [f"# {_summary(section)}", head, *_keys(section, INITIAL.get(name, {})), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

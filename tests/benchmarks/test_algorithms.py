@@ -46,7 +46,9 @@ def test_peers_run_in_each_arm_and_for_each_number_of_evaluations_that_they_are_
     only = ["optuna_tpe", "optuna_gp", "nevergrad_ngopt", "genetic"]
     options = ["--landscape", "x.py", "--only", *only, "--seeds", "7"]
     found = jobs(options_of([*options, "--evaluations", "100", "1000", "--starts"]))
-    runs = {name: [(job.evaluations, job.arm) for job in found if job.contender == name and not job.seed] for name in only}
+    runs = {
+        name: [(job.evaluations, job.arm) for job in found if job.contender == name and not job.seed] for name in only
+    }
     assert runs["genetic"] == [(1000, "ours")]
     assert runs["optuna_tpe"] == [(1000, arm) for arm in arms]
     assert runs["optuna_gp"] == [(100, arm) for arm in arms]
