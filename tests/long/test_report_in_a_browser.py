@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -31,3 +32,30 @@ def test_the_page_draws_its_figures_and_logs_no_error(finished_run: Path, tmp_pa
     title = done.stdout[done.stdout.index("<title>") + 7 : done.stdout.index("</title>")]
     assert title.endswith("problems 0")
     assert int(title.split()[1]) >= 4
+
+
+def test_moving_a_slider_shows_another_plan_and_its_command(finished_run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    move = (
+        "<script>window.addEventListener('load', () => {"
+        "const block = document.querySelector('.slider'), input = block.querySelector('input');"
+        "const seen = () => [block.querySelector('.limit').textContent, block.querySelector('.expected').textContent,"
+        "block.querySelector('.command').textContent, block.querySelectorAll('.strip i').length].join('|');"
+        "input.value = input.max; input.dispatchEvent(new Event('input')); const last = seen();"
+        "input.value = 0; input.dispatchEvent(new Event('input'));"
+        "document.title = seen() + '#' + last; });</script></head>"
+    )
+    page.write_text((finished_run / "report.html").read_text().replace("</head>", move, 1))
+    done = subprocess.run(
+        [*BROWSER, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    title = done.stdout[done.stdout.index("<title>") + 7 : done.stdout.index("</title>")]
+    rows = json.loads((finished_run / "forecast.json").read_text())
+    mine = [row for row in rows if row["budget"] == rows[0]["budget"]]
+    for text, row in zip(title.split("#"), (mine[0], mine[-1]), strict=True):
+        limit, expected, command, bars = text.split("|")
+        assert float(limit) == row["limit"]
+        assert expected.startswith(f"{100 * row['accuracy']:.1f} %")
+        assert command.endswith(f"--budget {row['budget']}={row['limit']:g}")
+        assert int(bars) == len(row["plan"]["groups"]) + 2 * len(row["plan"]["layers"])

@@ -37,7 +37,10 @@ def _choices(room: str) -> str:
     return ", ".join(rooms.names(room))
 
 
-SECTIONS = "study, data, model, baseline, space, budgets, target, sensitivity, algorithm, rungs, quantizer, pruning, finetune, export, workers"
+SECTIONS = (
+    "study, data, model, baseline, space, budgets, target, sensitivity, algorithm, rungs, quantizer, pruning, finetune, "
+    "export, workers"
+)
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
 SAMPLERS = "GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler"
 RUNG_KEYS = "kind, images, steps, lr, batch_size, amp"
