@@ -24,10 +24,11 @@ from pqsearch.plan_file import given_plans, read_recipe
 from pqsearch.probing import Probe, Probing
 from pqsearch.problem import IntArray, Prior, Proposal, uniform_genes
 from pqsearch.run_dir import FREE_KEYS, RunDirectory
+from pqsearch.settings import Settings
 from pqsearch.space_of import space_of
 from pqsearch.spec import Spec
 from pqsearch.spec_problems import POPULATIONS
-from pqsearch.study import Settings, Study
+from pqsearch.study import Study
 from pqsearch.target import Target
 from search_spaces.space import Space
 

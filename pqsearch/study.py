@@ -6,9 +6,9 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from pqsearch.errors import UserError
 from pqsearch.journal.file import Event, Journal, read_events
 from pqsearch.plan import Item, Plan, Result
 from pqsearch.probing import Probing
-from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Prior, Problem, Proposal, Wait
+from pqsearch.problem import Algorithm, Finished, Genes, Prior, Problem, Proposal, Wait
+from pqsearch.settings import Settings
 from pqsearch.study_events import asked, check_fingerprint, failed, moved, probed, reported
-from pqsearch.study_state import COMPARED, StudyState, Task, objective_values, score_of
+from pqsearch.study_state import COMPARED, StudyState, Task
+from pqsearch.telling import Mover, Telling
 
 #: Set-ups of one seat that may fail in a row before the search gives up with the reason.
 MOST_SETUPS = 3
@@ -30,55 +32,6 @@ MOST_DUPLICATES = 200
 MOVE_AFTER = 8
 #: Duplicates looked through in one call, so that no call takes long.
 DUPLICATES_PER_ASK = 20
-
-
-class Move(Protocol):
-    """A limit, and the plan that is expected to do best under it."""
-
-    @property
-    def limit(self) -> float: ...
-
-    @property
-    def genes(self) -> Genes: ...
-
-
-class Mover(Protocol):
-    """What moves a target's budget (`pqsearch.target.Target`)."""
-
-    def at(self, limit: float) -> Problem:
-        """The problem under a limit."""
-        ...
-
-    def algorithm(self, prior: Prior | None, limit: float) -> Algorithm:
-        """The search algorithm on that problem, knowing nothing yet but the prior."""
-        ...
-
-    def doubtful(self, state: StudyState) -> int | None:
-        """A candidate that has to be measured again before it is believed."""
-        ...
-
-    def next(self, state: StudyState) -> Move | str | None:
-        """Where to move, why the search is over, or None for not yet."""
-        ...
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How long a study goes on. `confirm` leading plans are measured `confirm_repeats` times more, with fresh seeds, and
-    `retest` plans spread over all scores once more. With a `generation` that many candidates are asked at once, and told
-    together, in their order, when the last of them is done. A `target` has `max_drop`, in points, and the cost to `minimize`.
-    """
-
-    evaluations: int
-    rungs: int = 1
-    seed: int = 0
-    confirm: int = 0
-    confirm_repeats: int = 1
-    retest: int = 0
-    hours: float | None = None
-    objectives: tuple[str, ...] = ("accuracy",)
-    generation: int | None = None
-    target: Mapping[str, Any] | None = None
 
 
 class Study:
@@ -107,14 +60,10 @@ class Study:
         versions: Mapping[str, str] | None = None,
     ) -> None:
         self._problem, self._decode, self._describe_costs = problem, decode, describe_costs
-        self._make_algorithm, self._journal, self._settings, self._clock = algorithm, journal, settings, clock
+        self._journal, self._settings, self._clock = journal, settings, clock
         self._seeds, self._informed_seeds, self._target = list(seeds), informed_seeds, target
-        # Made before anything is known too: what is wrong with a user's own shows before it costs anything.
-        self._algorithm = algorithm(None)
-        self._early: list[Event] = []
-        self._held: list[int] = []
-        self._members = 0  # of the generation that is out
         self._state = StudyState()
+        self._told = Telling(algorithm, self._state, settings, target)
         self._leases: dict[tuple[int, int], str] = {}
         self._seats: dict[str, str] = {}
         self._setups: dict[str, list[str]] = {}
@@ -255,83 +204,21 @@ class Study:
     def _fold(self, event: Event) -> None:
         self._state.apply(event)
         if event["type"] == "moved":
-            self._begin_under(event["limit"])
-            return
-        if event["type"] in ("probed", "failed") and event["id"] < 0:
-            if self._state.informed:
-                self._inform()
-            return
-        if not self._state.informed:
-            self._early.append(event)
-        self._tell(event)
+            assert self._target is not None
+            self._problem = self._target.at(event["limit"])
+            self._told.move(event["limit"])
+        elif event["type"] not in ("probed", "failed") or event["id"] >= 0:
+            self._told.see(event)
+        elif self._state.informed:
+            self._inform()
 
     def _inform(self) -> None:
-        """The algorithm begins anew with what was found out; what it has seen so far, the seeds, it is shown again."""
+        """All is found out that is found out before the algorithm begins."""
         assert self._state.probing is not None
         prior = self._state.probing.prior()
-        if prior is None:
-            return
-        self._algorithm, self._held, self._members = self._make_algorithm(prior), [], 0
-        self._seeds += self._informed_seeds(prior)
-        for event in self._early:
-            self._tell(event)
-
-    def _begin_under(self, limit: float) -> None:
-        """The algorithm begins anew under a target's new limit, and is shown what holds it."""
-        assert self._target is not None
-        prior = self._state.probing.prior() if self._state.probing is not None else None
-        self._problem = self._target.at(limit)
-        self._algorithm = self._target.algorithm(prior, limit)
-        for candidate in self._state.by_id.values():
-            self._algorithm.asked(candidate.id, candidate.genes, candidate.memo)
-            source = candidate.id if candidate.same_as is None else candidate.same_as
-            if self._state.by_id[source].state in ("done", "failed"):
-                self._tell_one(candidate.id, self._outcome(source))
-
-    def _tell_one(self, id: int, outcome: Outcome) -> None:
-        """A plan over the limit that a target has moved to would be the best by far and teach what is not allowed."""
-        candidate, target = self._state.by_id[id], self._settings.target
-        if target is not None and self._state.moves and candidate.costs[target["minimize"]] > self._state.moves[-1]:
-            return
-        self._algorithm.tell(id, candidate.genes, outcome)
-
-    def _tell(self, event: Event) -> None:
-        kind = event["type"]
-        if kind == "asked":
-            genes = tuple(event["genes"])
-            self._algorithm.asked(event["id"], genes, event["memo"])
-            source = event["same_as"]
-            self._members += source is None
-            if source is not None and self._state.by_id[source].state in ("done", "failed"):
-                self._tell_one(event["id"], self._outcome(source))
-        elif kind in ("reported", "failed") and event["repeat"] == 0:
-            candidate = self._state.by_id[event["id"]]
-            if candidate.state in ("done", "failed"):
-                self._held.append(candidate.id)
-            if self._settings.generation is None or not self._out():
-                for id in sorted(self._held):
-                    self._tell_all(id)
-                self._held, self._members = [], 0
-
-    def _tell_all(self, id: int) -> None:
-        """What a candidate was worth counts for its copies too."""
-        outcome = self._outcome(id)
-        for other in self._state.by_id.values():
-            if other.id == id or other.same_as == id:
-                self._tell_one(other.id, outcome)
-
-    def _out(self) -> bool:
-        """Whether any candidate still owes its first result."""
-        return any(task.id >= 0 and not task.repeat for task in self._state.unfinished())
-
-    def _outcome(self, id: int) -> Outcome:
-        candidate = self._state.by_id[id]
-        mine = [entry for entry in candidate.measurements if entry["repeat"] == 0]
-        rung = mine[-1]["rung"] if mine else 0
-        if candidate.state == "failed":
-            return Outcome((), rung, failed=True)
-        objectives = self._settings.objectives
-        return Outcome(objective_values(objectives, score_of(mine[-1], objectives[0]), candidate.costs), rung)
+        if prior is not None:
+            self._seeds += self._informed_seeds(prior)
+            self._told.inform(prior)
 
     def _commit(self, *events: Event) -> None:
         if events:
@@ -371,7 +258,7 @@ class Study:
     def _propose(self, number: int) -> None:
         if self._settings.generation is not None:
             # What a crash left of a generation is filled up.
-            number = self._settings.generation - self._members
+            number = self._settings.generation - self._told.members
         wanted = min(number, self._settings.evaluations - self._state.evaluations)
         for _ in range(DUPLICATES_PER_ASK):
             if self._state.duplicates_in_a_row >= MOST_DUPLICATES and self._state.stopped is None:
@@ -400,7 +287,7 @@ class Study:
             wanted -= self._state.evaluations - before
 
     def _ask(self, ids: range) -> list[Proposal] | Wait | Finished:
-        return self._algorithm.ask(ids) if self._state.informed else Wait()
+        return self._told.algorithm.ask(ids) if self._state.informed else Wait()
 
     def _given(self, first: int, number: int) -> list[Proposal]:
         """Seeds that are left, then the plan that a target's move asks for."""

@@ -17,8 +17,9 @@ from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.problem import Finished, Outcome, Proposal, Wait
 from pqsearch.samplers import samplers
 from pqsearch.searchers import FIT, UNFIT
+from pqsearch.settings import Settings
 from pqsearch.spec import AlgorithmSpec
-from pqsearch.study import Settings, Study, read_study
+from pqsearch.study import Study, read_study
 from tests.conftest import write_spec
 from tests.pqsearch.problems import Knapsack, separable
 

@@ -13,7 +13,8 @@ from pqsearch.front import front_of, hypervolume
 from pqsearch.journal.file import Journal
 from pqsearch.local import run_locally
 from pqsearch.plan import Accuracy, Item, Result
-from pqsearch.study import Settings, Study
+from pqsearch.settings import Settings
+from pqsearch.study import Study
 from tests.pqsearch.problems import Free, separable
 
 PROBLEM = Free([4] * 8)

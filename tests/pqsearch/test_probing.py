@@ -15,7 +15,8 @@ from pqsearch.local import run_locally
 from pqsearch.plan import Accuracy, Change, Item, Result
 from pqsearch.probing import Probe, Probing
 from pqsearch.problem import Prior, Proposal, Wait
-from pqsearch.study import Settings, Study, read_study
+from pqsearch.settings import Settings
+from pqsearch.study import Study, read_study
 from tests.pqsearch.problems import Knapsack, separable
 
 PROBLEM = Knapsack([3, 1, 4, 2, 3, 4, 3, 4])

@@ -17,7 +17,8 @@ from pqsearch.journal.file import Journal, read_events
 from pqsearch.local import run_locally
 from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.problem import Finished, Proposal, Wait
-from pqsearch.study import Settings, Study, read_study
+from pqsearch.settings import Settings
+from pqsearch.study import Study, read_study
 from tests.pqsearch.problems import Knapsack, separable
 
 PROBLEM = Knapsack([3] * 6)
