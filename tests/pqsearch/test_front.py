@@ -83,6 +83,6 @@ def test_the_hypervolume_only_grows_and_ends_at_that_of_the_front(tmp_path: Path
 
 def test_two_objectives_reach_the_algorithm_as_two_values(tmp_path: Path) -> None:
     study = _searched(tmp_path / "j")
-    values: Any = study._outcome(0).values
+    values: Any = study._told._outcome(0).values
     row = study.candidates()[0]
     assert values == (1 - row["accuracy"], row["costs"]["bits"])
