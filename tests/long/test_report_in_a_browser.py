@@ -16,41 +16,42 @@ BROWSER = (
 )  # fmt: skip
 
 
-def test_the_page_draws_its_figures_and_logs_no_error(finished_run: Path, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    watch = (
-        "<script>window.problems = [];"
-        "window.addEventListener('error', event => window.problems.push(event.message));"
-        "window.addEventListener('load', () => setTimeout(() => { const drawn = document.querySelectorAll('svg.main-svg').length;"
-        "document.title = `drawn ${drawn} problems ${window.problems.length}`; }, 2000));</script></head>"
+def _title(finished_run: Path, folder: Path, script: str) -> str:
+    """The title that a script, run by the report in the browser, leaves behind."""
+    page = folder / "report.html"
+    page.write_text(
+        (finished_run / "report.html").read_text().replace("</head>", f"<script>{script}</script></head>", 1)
     )
-    page.write_text((finished_run / "report.html").read_text().replace("</head>", watch, 1))
     done = subprocess.run(
-        [*BROWSER, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        [*BROWSER, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
-    title = done.stdout[done.stdout.index("<title>") + 7 : done.stdout.index("</title>")]
+    return done.stdout[done.stdout.index("<title>") + 7 : done.stdout.index("</title>")]
+
+
+def test_the_page_draws_its_figures_and_logs_no_error(finished_run: Path, tmp_path: Path) -> None:
+    watch = (
+        "window.problems = [];"
+        "window.addEventListener('error', event => window.problems.push(event.message));"
+        "window.addEventListener('load', () => setTimeout(() => { const drawn = document.querySelectorAll('svg.main-svg').length;"
+        "document.title = `drawn ${drawn} problems ${window.problems.length}`; }, 2000));"
+    )
+    title = _title(finished_run, tmp_path, watch)
     assert title.endswith("problems 0")
     assert int(title.split()[1]) >= 4
 
 
 def test_moving_a_slider_shows_another_plan_and_its_command(finished_run: Path, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
     move = (
-        "<script>window.addEventListener('load', () => {"
+        "window.addEventListener('load', () => {"
         "const block = document.querySelector('.slider'), input = block.querySelector('input');"
         "const seen = () => [block.querySelector('.limit').textContent, block.querySelector('.expected').textContent,"
         "block.querySelector('.command').textContent, block.querySelectorAll('.strip i').length].join('|');"
         "input.value = input.max; input.dispatchEvent(new Event('input')); const last = seen();"
         "input.value = 0; input.dispatchEvent(new Event('input'));"
-        "document.title = seen() + '#' + last; });</script></head>"
+        "document.title = seen() + '#' + last; });"
     )
-    page.write_text((finished_run / "report.html").read_text().replace("</head>", move, 1))
-    done = subprocess.run(
-        [*BROWSER, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    title = done.stdout[done.stdout.index("<title>") + 7 : done.stdout.index("</title>")]
+    title = _title(finished_run, tmp_path, move)
     rows = json.loads((finished_run / "forecast.json").read_text())
     mine = [row for row in rows if row["budget"] == rows[0]["budget"]]
     for text, row in zip(title.split("#"), (mine[0], mine[-1]), strict=True):
