@@ -35,16 +35,17 @@ def least_damage(problem: Problem, prior: Prior, start: IntArray | None = None) 
     worth = np.concatenate([np.asarray(costs, dtype=np.float64) for costs in prior])
     one_each = csr_array(coo_array((np.ones(len(knobs)), (knobs, np.arange(len(knobs))))))
     current = problem.repair((levels - 1 if start is None else start)[None])[0]
+    # In units of the limits: rows of like size keep the solver's arithmetic sound.
+    units = np.where(problem.limits > 0, problem.limits, 1.0)
     found: dict[tuple[int, ...], IntArray] = {tuple(current.tolist()): current}
     for _ in range(ROUNDS):
         moved = np.tile(current, (len(knobs), 1))
         moved[np.arange(len(knobs)), knobs] = rungs
         base = problem.costs(current[None])[0]
-        # In units of the limits: rows of like size keep the solver's arithmetic sound.
-        changes = (problem.costs(moved) - base) / problem.limits
+        changes = (problem.costs(moved) - base) / units
         constraints = [LinearConstraint(one_each, 1, 1)]
         if len(problem.limits):
-            constraints.append(LinearConstraint(changes.T, -np.inf, np.maximum(1 - base / problem.limits, 0)))
+            constraints.append(LinearConstraint(changes.T, -np.inf, np.maximum((problem.limits - base) / units, 0)))
         answer = milp(
             worth,
             integrality=np.ones(len(knobs)),
