@@ -113,6 +113,22 @@ class Surrogate:
         variance = np.maximum(own - (half**2).sum(0), 1e-9)
         return self._offset + self._unit * (across @ self._weights), self._unit * np.sqrt(variance)
 
+    def draw(self, rng: np.random.Generator, genes: IntArray) -> FloatArray:
+        """One function drawn from the posterior, at plans (plans, knobs): values (plans,)."""
+        climbed = self._kernel.climbed(genes) - self._centre
+        damage = (self._kernel.damage(genes) - self._damage_centre) / self._damage_unit
+        share, joint, trust = self._shares(self.hyper)
+        across = share * (climbed @ self._climbed.T) / self._additive_unit
+        across += joint * self._joint(self._kernel.distances(genes, self.genes), self.hyper.length)
+        across += trust * np.outer(damage, self._damage)
+        own = share * (climbed @ climbed.T) / self._additive_unit
+        own += joint * self._joint(self._kernel.distances(genes, genes), self.hyper.length)
+        own += trust * np.outer(damage, damage)
+        half = solve_triangular(self._factor[0], across.T, lower=True)
+        values, vectors = np.linalg.eigh(own - half.T @ half)
+        drawn = vectors @ (np.sqrt(np.maximum(values, 0.0)) * rng.standard_normal(len(values)))
+        return self._offset + self._unit * (across @ self._weights + drawn)
+
     @cached_property
     def fitted(self) -> FloatArray:
         """The posterior mean of the plans it was given: their targets, rid of some of the noise."""

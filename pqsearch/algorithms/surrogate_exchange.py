@@ -1,12 +1,13 @@
 """Exchange moves between good plans, screened by a surrogate: the default, made for few and noisy evaluations.
 
 Plans lie on their budgets, so a good step gives one layer what it takes from others: some knobs go up, others down, and
-repair settles the rest. Hundreds of such children of the best plans are judged by a Gaussian process (`_surrogate`) and bred
-again; one is measured, chosen by a confidence bound whose optimism is drawn anew each time (the randomised GP-UCB of
-Berk et al., 2020), so that proposals made at once differ. The best plans are the best by the process' mean and not by the
-score, which noise flatters. Results of lower rungs, and failures, count as worse than all of a higher one, in their order.
-Several objectives are weighed against each other anew for every candidate (ParEGO: Knowles, IEEE Transactions on Evolutionary
-Computation 2006).
+repair settles the rest. A few such children of the best plans are judged by one function drawn from a Gaussian process
+(`_surrogate`), and the best of them is measured (Thompson sampling: Biometrika 1933; Russo et al., A Tutorial on Thompson
+Sampling, 2018): what is uncertain is tried as often as it may be best, and proposals made at once differ. Few children and one
+generation of them on purpose: breeding on against the surrogate finds what it is wrong about. The best plans are the best by
+the process' mean and not by the score, which noise flatters. Results of lower rungs, and failures, count as worse than all of
+a higher one, in their order. Several objectives are weighed against each other anew for every candidate (ParEGO: Knowles, IEEE
+Transactions on Evolutionary Computation 2006).
 """
 
 from __future__ import annotations
@@ -49,16 +50,13 @@ class Algorithm:
         *,
         startup: Annotated[int, Doc("Candidates around uniform plans before the surrogate."), Range(4, 10000)] = 12,
         parents: Annotated[int, Doc("Plans that children are bred from."), Range(1, 1000)] = 12,
-        children: Annotated[int, Doc("Children that are judged in each round of breeding."), Range(2, 10000)] = 64,
-        rounds: Annotated[int, Doc("Rounds of breeding before one child is measured."), Range(1, 100)] = 3,
-        optimism: Annotated[float, Doc("Standard deviations that uncertainty counts for."), Range(0, 10)] = 2.0,
+        children: Annotated[int, Doc("Children that are judged for each one that is measured."), Range(2, 10000)] = 16,
         spread: Annotated[
             float, Doc("Levels by which first candidates scatter around uniform plans."), Range(0, 100)
         ] = 0.7,
     ) -> None:
         self._problem, self._seed = problem, seed
-        self._startup, self._parents, self._children, self._rounds = startup, parents, children, rounds
-        self._optimism = optimism
+        self._startup, self._parents, self._children = startup, parents, children
         self._archive = Archive()
         self._starts = Starts(problem, spread)
         self._steps = Steps(problem)
@@ -121,24 +119,12 @@ class Algorithm:
         return Surrogate(self._kernel, genes, targets, hyper[1])
 
     def _bred(self, rng: np.random.Generator, model: Surrogate) -> IntArray:
-        """The most promising new plan of all rounds."""
-        optimism = self._optimism * abs(rng.normal())
-        order = np.argsort(model.fitted, kind="stable")
-        parents = model.genes[order[: self._parents]]
-        best: tuple[float, IntArray] = (float("inf"), parents[0])
-        for _ in range(self._rounds):
-            children = self._problem.repair(self._litter(rng, parents))
-            mean, deviation = model.predict(children)
-            values: FloatArray = mean - optimism * deviation
-            ranked = np.argsort(values, kind="stable")
-            for index in ranked:
-                if values[index] >= best[0]:
-                    break
-                if tuple(children[index].tolist()) not in self._archive.seen:
-                    best = float(values[index]), children[index]
-                    break
-            parents = np.concatenate([children[ranked[: self._parents]], parents[: self._parents // 2]])
-        return best[1]
+        """The new child that is best by one draw of what may be true; the best parent's copy where none is new."""
+        parents = model.genes[np.argsort(model.fitted, kind="stable")[: self._parents]]
+        children = self._problem.repair(self._litter(rng, parents))
+        ranked = np.argsort(model.draw(rng, children), kind="stable")
+        fresh = [index for index in ranked if tuple(children[index].tolist()) not in self._archive.seen]
+        return children[fresh[0]] if fresh else parents[0]
 
     def _litter(self, rng: np.random.Generator, parents: IntArray) -> IntArray:
         """Children (children, knobs), not repaired: crossover for half of them, then an exchange."""
