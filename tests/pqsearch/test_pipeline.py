@@ -51,7 +51,7 @@ def test_the_summary_has_every_role_with_accuracy_error_and_costs(finished_run: 
         for key in keys:
             assert summary[role][key] > 0, (role, key)
         assert summary[role]["test_images"] == 600
-    assert summary["evaluations"] == 6
+    assert summary["evaluations"] == 9
     assert summary["seed"] == 0
     assert summary["budgets"] == {"flops": 0.6, "weight_bits": 4.0, "act_bits": 5.0}
     assert {"baseline", "search", "finetune", "export"} <= summary["seconds"].keys()
@@ -97,7 +97,7 @@ def test_trials_are_json_lines_with_the_promised_keys(finished_run: Path, capsys
     capsys.readouterr()
     assert main(["trials", str(finished_run), "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len({row["plan_hash"] for row in rows if row["state"] == "done"}) == 6
+    assert len({row["plan_hash"] for row in rows if row["state"] == "done"}) == 9
     keys = {"id", "genes", "plan_hash", "state", "rung", "values", "costs", "worker", "seconds", "times_evaluated"}
     for row in rows:
         assert keys <= row.keys()
@@ -139,14 +139,14 @@ def test_more_evaluations_continue_a_finished_search(finished_run: Path, tmp_pat
     copy = tmp_path / "run"
     shutil.copytree(finished_run, copy)
     before = _started(copy)
-    overrides = ["--set", f"study.run_dir={copy}", "--set", "study.evaluations=8"]
+    overrides = ["--set", f"study.run_dir={copy}", "--set", "study.evaluations=11"]
     assert main(["search", str(finished_run / "spec.toml"), *overrides]) == 0
     rows = [row for row in read_study(copy / "journal.jsonl").candidates() if row["state"] == "done"]
-    assert len(rows) == 8
+    assert len(rows) == 11
     fresh = _started(copy)
     for row in before:
         fresh.remove(row)
-    assert {row["id"] for row in fresh if row["repeat"] == 0} == {6, 7}
+    assert {row["id"] for row in fresh if row["repeat"] == 0} == {9, 10}
 
 
 def test_a_plan_from_anywhere_is_fine_tuned_and_exported(finished_run: Path, tmp_path: Path) -> None:
