@@ -137,6 +137,7 @@ def _alone(spec: Spec, file: Path, folder: Path) -> Spec:
         "evaluations": 1,
         "confirm": 1,
     }
+    values.pop("target", None)
     values["sensitivity"] = {"source": "none"}
     values["algorithm"] = {"name": "random_search"}
     return parse_spec(values)

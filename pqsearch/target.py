@@ -145,7 +145,8 @@ class Target:
     def infeasible(self, state: StudyState) -> bool:
         """Whether every plan so far, the dearest among them, has surely lost too much."""
         drops = _drops(state)
-        return 0 in drops and all(drop.low > self.max_drop for drop in drops.values())
+        tried = any(state.by_id[id].role == "dearest" for id in drops)
+        return tried and all(drop.low > self.max_drop for drop in drops.values())
 
     def _ladder(self) -> list[float]:
         """Limits by equal ratios, the dearest and the very cheapest left out."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pqsearch
 from pqsearch.algorithms._integer_program import damage, least_damage
 from pqsearch.cli import main
 from pqsearch.journal.file import Journal, read_events
@@ -216,5 +217,9 @@ def test_a_run_with_a_target_goes_all_the_way_and_says_what_came_of_it(
     assert plan["costs"]["act_bits"] <= 6.0
     page = run.report.read_text()
     assert "the least size_bytes at a drop ≤ 12 points" in page
+    # The run's plans foretell another budget like those of any search.
+    resolved = pqsearch.resolve(run.path, {"size_bytes": 1.5 * found["cost"]})
+    assert resolved["costs"]["size_bytes"] <= 1.5 * found["cost"]
+    assert resolved["measured"]["costs"] == resolved["costs"]
     reported = [row for row in state.candidates() if row["state"] == "done"]
     assert all(entry["lost"] >= 0 for row in reported for entry in row["measurements"])
