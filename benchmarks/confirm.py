@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,8 +28,6 @@ from pqsearch.study import read_study
 SPEC = Path(__file__).resolve().parent / "truth" / "resnet20.toml"
 #: Measurements of each winner beside its first one.
 REPEATS = 2
-#: What a run directory holds of its baseline.
-BASELINE = ("baseline.pth", "baseline.json", "baseline-correct.npy")
 #: An algorithm and a seed.
 Search = tuple[str, int]
 
@@ -97,9 +94,7 @@ def measured(
 
 def _search(spec: Spec, baseline: RunDirectory) -> None:
     with opened(spec) as pipeline:
-        for name in BASELINE:
-            if not (pipeline.run.path / name).is_file():
-                shutil.copy2(baseline.path / name, pipeline.run.path / name)
+        pipeline.run.take_baseline(baseline)
         pipeline.search()
 
 

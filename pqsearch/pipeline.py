@@ -62,9 +62,7 @@ class Pipeline:
                 self.spec, prepared.dataset, prepared.splits, self.run.path, device, self._progress("baseline")
             )
             results = {
-                **select_and_test(
-                    model, prepared.dataset, prepared.splits, device, self.run.path / "baseline-correct.npy"
-                ),
+                **select_and_test(model, prepared.dataset, prepared.splits, device, self.run.baseline_correct),
                 "measured": measure(model, prepared.dataset.input_shape),
             }
             self.run.write(self.run.baseline_results, results)

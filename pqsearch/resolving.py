@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pqsearch.choose import check_costs
 from pqsearch.errors import UserError
-from pqsearch.forecast import FEWEST, Expected, Forecast, forecast_of
+from pqsearch.forecast import FEWEST, Expected, forecast_of
 from pqsearch.plan import ModelInfo, Plan
-from pqsearch.run_dir import RunDirectory, writable
+from pqsearch.run_dir import RunDirectory
 from pqsearch.space_of import space_of
 from pqsearch.spec import Spec, parse_spec
 from pqsearch.study import read_study
@@ -39,7 +38,7 @@ def resolve(run_dir: str | Path, budgets: Mapping[str, float], *, evaluate: bool
     if state is None or info is None:
         raise UserError(f"{run.path}: no plan is evaluated yet; `pqsearch search` evaluates some")
     space = space_of(spec, info)
-    found = forecast(state, space)
+    found = forecast_of(space.levels, state.prior, state.candidates())
     if found is None:
         raise UserError(
             f"{run.path}: {state.done} plans are evaluated, a forecast needs {FEWEST}; let the search go on"
@@ -56,12 +55,6 @@ def resolve(run_dir: str | Path, budgets: Mapping[str, float], *, evaluate: bool
     }
 
 
-def forecast(state: StudyState, space: Space) -> Forecast | None:
-    """From everything a study has evaluated; None where that is too little."""
-    prior = state.probing.prior() if state.probing is not None and state.probing.finished else None
-    return forecast_of(space.levels, prior, state.candidates())
-
-
 def sweep(state: StudyState, spec: Spec, info: ModelInfo) -> list[dict[str, Any]]:
     """What may be had when one budget is moved and the others stay: `budget`, `limit`, plan, costs and predicted accuracy.
 
@@ -69,11 +62,12 @@ def sweep(state: StudyState, spec: Spec, info: ModelInfo) -> list[dict[str, Any]
     """
     if not spec.budgets:
         return []
-    found = forecast(state, space_of(spec, info))
+    searched = space_of(spec, info)
+    found = forecast_of(searched.levels, state.prior, state.candidates())
     if found is None:
         return []
     rows = []
-    for name, (low, high) in space_of(spec, info).reach().items():
+    for name, (low, high) in searched.reach().items():
         for factor in FACTORS:
             limit = float(f"{factor * spec.budgets[name]:.4g}")
             if not low <= limit <= high:
@@ -112,10 +106,7 @@ def _measure(run: RunDirectory, spec: Spec, plan: Plan, folder: Path) -> dict[st
     file = folder.parent / f"{folder.name}.json"
     run.write(file, plan.to_json())
     with opened(_alone(spec, file, folder)) as pipeline:
-        for path in (run.baseline, run.baseline_results, run.path / "baseline-correct.npy"):
-            if path.is_file() and not (folder / path.name).is_file():
-                with writable(folder):
-                    shutil.copy2(path, folder / path.name)
+        pipeline.run.take_baseline(run)
         pipeline.search()
     (row,) = read_study(RunDirectory(folder).journal).leading(1)
     return row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -63,6 +64,7 @@ class RunDirectory:
         self.sensitivity = self.path / "sensitivity.json"
         self.optuna = self.path / "optuna.log"
         self.baseline = self.path / "baseline.pth"
+        self.baseline_correct = self.path / "baseline-correct.npy"
         self.baseline_results = self.path / "baseline.json"
         self.plan = self.path / "plan.json"
         self.plans = self.path / "plans"
@@ -128,6 +130,14 @@ class RunDirectory:
         ]
         if problems:
             raise UserError(problems)
+
+    def take_baseline(self, other: RunDirectory) -> None:
+        """Begin from the baseline of another run; what is here already stays."""
+        for name in ("baseline", "baseline_results", "baseline_correct"):
+            source, target = getattr(other, name), getattr(self, name)
+            if source.is_file() and not target.is_file():
+                with writable(self.path):
+                    shutil.copy2(source, target)
 
     def read(self, path: Path) -> Any:
         """A JSON file of the run, None if it is not there yet."""

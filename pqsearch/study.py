@@ -214,8 +214,7 @@ class Study:
 
     def _inform(self) -> None:
         """All is found out that is found out before the algorithm begins."""
-        assert self._state.probing is not None
-        prior = self._state.probing.prior()
+        prior = self._state.prior
         if prior is not None:
             self._seeds += self._informed_seeds(prior)
             self._told.inform(prior)

@@ -15,6 +15,7 @@ from pqsearch.algorithms._fronts import fronts
 from pqsearch.drop import Drop, drop_of
 from pqsearch.journal.file import Event
 from pqsearch.probing import Probing
+from pqsearch.problem import Prior
 
 #: Roles of the seeds that a search is compared with.
 COMPARED = ("uniform", "uniform_filled", "sensitivity_ilp")
@@ -207,6 +208,11 @@ class StudyState:
     def informed(self) -> bool:
         """Nothing more is to be found out before an algorithm begins."""
         return self.probing is None or self.probing.finished
+
+    @property
+    def prior(self) -> Prior | None:
+        """What was found out of single knobs; None while it is not all in, or nothing is known."""
+        return self.probing.prior() if self.probing is not None and self.probing.finished else None
 
     def last_rung(self, id: int) -> list[dict[str, Any]]:
         """Measurements of a candidate at the last rung, one per repeat."""

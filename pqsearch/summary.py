@@ -51,7 +51,7 @@ def make_summary(
         "baseline": {**_accuracies(baseline), **_costs(baseline["measured"], baseline["measured"])},
     }
     plans: dict[str, Any] = {}
-    correct = {"baseline": np.load(run.path / "baseline-correct.npy")}
+    correct = {"baseline": np.load(run.baseline_correct)}
     recorded = record["plans"] if record else {}
     for role, result in _roles(record).items():
         plan = recorded[result["role"]]

@@ -16,7 +16,7 @@ import numpy as np
 
 from pqsearch.algorithms._integer_program import least_damage
 from pqsearch.drop import ONE_SIDED, Drop
-from pqsearch.forecast import Expected, Forecast, forecast_of
+from pqsearch.forecast import Expected, forecast_of
 from pqsearch.problem import Algorithm, Genes, Prior, Proposal, uniform_genes
 from pqsearch.study_state import StudyState
 from search_spaces.space import Space
@@ -93,18 +93,17 @@ class Target:
         """Where the budget goes, or why the search is over; None where too little was measured to say."""
         if self.infeasible(state):
             return "target infeasible"
-        forecast = self._forecast(state)
+        forecast = forecast_of(self.start.levels, state.prior, state.candidates())
         reference = _reference(state)
         if forecast is None or reference is None:
             return None
         held = self.held(state)
         top = self.high if held is None else min(self.high, held * (1 - WORTHWHILE))
-        if held is not None:
-            if top <= self.low:
-                return "target settled"
-            best = forecast.best(self.at(top))
-            if 100 * (reference - best.high) > self.max_drop:
-                return "target settled"
+        if held is not None and top <= self.low:
+            return "target settled"
+        best = forecast.best(self.at(top))
+        if held is not None and 100 * (reference - best.high) > self.max_drop:
+            return "target settled"
         # In turn what is expected, with room for the interval that has to clear, and what may well be possible.
         hopeful = len(state.moves) % 2 == 1
         needed = reference - self.max_drop / 100 + (0 if hopeful else ONE_SIDED * self._error(state) / 100)
@@ -112,7 +111,7 @@ class Target:
         def clears(expected: Expected) -> bool:
             return ((expected.accuracy + expected.high) / 2 if hopeful else expected.accuracy) >= needed
 
-        low, high, best = self.low, top, forecast.best(self.at(top))
+        low, high = self.low, top
         for _ in range(HALVINGS):
             middle = float((low * high) ** 0.5)
             found = forecast.best(self.at(middle))
@@ -152,10 +151,6 @@ class Target:
         """Limits by equal ratios, the dearest and the very cheapest left out."""
         ratio = self.low / self.high
         return [self.high * ratio ** (step / (LADDER + 1)) for step in range(1, LADDER + 1)]
-
-    def _forecast(self, state: StudyState) -> Forecast | None:
-        prior = state.probing.prior() if state.probing is not None and state.probing.finished else None
-        return forecast_of(self.start.levels, prior, state.candidates())
 
     def _error(self, state: StudyState) -> float:
         """The standard error of the drop nearest to the limit, in points."""

@@ -90,8 +90,7 @@ class Telling:
     def move(self, limit: float) -> None:
         """The algorithm begins anew under a target's new limit, and is shown what holds it."""
         assert self._mover is not None
-        prior = self._state.probing.prior() if self._state.probing is not None else None
-        self.algorithm = self._mover.algorithm(prior, limit)
+        self.algorithm = self._mover.algorithm(self._state.prior, limit)
         for candidate in self._state.by_id.values():
             self.algorithm.asked(candidate.id, candidate.genes, candidate.memo)
             source = candidate.id if candidate.same_as is None else candidate.same_as

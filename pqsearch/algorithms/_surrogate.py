@@ -78,6 +78,14 @@ class Kernel:
         return np.maximum(squares, 0.0) / max(1, first.shape[1])
 
 
+@dataclass(frozen=True)
+class _Features:
+    """What the additive part (plans, levels over all knobs) and the prior's (plans,) make of plans, both centred."""
+
+    climbed: FloatArray
+    damage: FloatArray
+
+
 class Surrogate:
     """The posterior given genes (plans, knobs) and targets (plans,), smaller being better."""
 
@@ -88,43 +96,30 @@ class Surrogate:
         self._targets = (targets - self._offset) / self._unit
         climbed = kernel.climbed(genes)
         self._centre = climbed.mean(0)
-        self._climbed = climbed - self._centre
-        self._additive_unit = float((self._climbed**2).sum(1).mean()) or 1.0
+        climbed = climbed - self._centre
+        self._additive_unit = float((climbed**2).sum(1).mean()) or 1.0
         damage = kernel.damage(genes)
         self._damage_centre, self._damage_unit = float(damage.mean()), float(damage.std()) or 1.0
-        self._damage = (damage - self._damage_centre) / self._damage_unit
+        self._features = _Features(climbed, (damage - self._damage_centre) / self._damage_unit)
         self._distances = kernel.distances(genes, genes)
         self._typical = float(self._distances.mean()) or 1.0
         self.hyper = hyper or self._likeliest()
-        noisy = self._covariance(self.hyper) + self.hyper.noise * np.eye(len(genes))
+        noisy = self._own(self.hyper) + self.hyper.noise * np.eye(len(genes))
         self._factor = cho_factor(noisy, lower=True)
         self._weights = cho_solve(self._factor, self._targets)
 
     def predict(self, genes: IntArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation, without the noise of a measurement, of plans (plans, knobs)."""
-        climbed = self._kernel.climbed(genes) - self._centre
-        damage = (self._kernel.damage(genes) - self._damage_centre) / self._damage_unit
+        mine, across, half = self._seen_from(genes)
         share, joint, trust = self._shares(self.hyper)
-        across = share * (climbed @ self._climbed.T) / self._additive_unit
-        across += joint * self._joint(self._kernel.distances(genes, self.genes), self.hyper.length)
-        across += trust * np.outer(damage, self._damage)
-        own = share * (climbed**2).sum(1) / self._additive_unit + joint + trust * damage**2
-        half = solve_triangular(self._factor[0], across.T, lower=True)
+        own = share * (mine.climbed**2).sum(1) / self._additive_unit + joint + trust * mine.damage**2
         variance = np.maximum(own - (half**2).sum(0), 1e-9)
         return self._offset + self._unit * (across @ self._weights), self._unit * np.sqrt(variance)
 
     def draw(self, rng: np.random.Generator, genes: IntArray) -> FloatArray:
         """One function drawn from the posterior, at plans (plans, knobs): values (plans,)."""
-        climbed = self._kernel.climbed(genes) - self._centre
-        damage = (self._kernel.damage(genes) - self._damage_centre) / self._damage_unit
-        share, joint, trust = self._shares(self.hyper)
-        across = share * (climbed @ self._climbed.T) / self._additive_unit
-        across += joint * self._joint(self._kernel.distances(genes, self.genes), self.hyper.length)
-        across += trust * np.outer(damage, self._damage)
-        own = share * (climbed @ climbed.T) / self._additive_unit
-        own += joint * self._joint(self._kernel.distances(genes, genes), self.hyper.length)
-        own += trust * np.outer(damage, damage)
-        half = solve_triangular(self._factor[0], across.T, lower=True)
+        mine, across, half = self._seen_from(genes)
+        own = self._covariance(self.hyper, mine, mine, self._kernel.distances(genes, genes))
         values, vectors = np.linalg.eigh(own - half.T @ half)
         drawn = vectors @ (np.sqrt(np.maximum(values, 0.0)) * rng.standard_normal(len(values)))
         return self._offset + self._unit * (across @ self._weights + drawn)
@@ -132,7 +127,14 @@ class Surrogate:
     @cached_property
     def fitted(self) -> FloatArray:
         """The posterior mean of the plans it was given: their targets, rid of some of the noise."""
-        return self._offset + self._unit * (self._covariance(self.hyper) @ self._weights)
+        return self._offset + self._unit * (self._own(self.hyper) @ self._weights)
+
+    def _seen_from(self, genes: IntArray) -> tuple[_Features, FloatArray, FloatArray]:
+        """Features of plans, their covariance with those measured (plans, measured), and what these explain of them."""
+        climbed = self._kernel.climbed(genes) - self._centre
+        mine = _Features(climbed, (self._kernel.damage(genes) - self._damage_centre) / self._damage_unit)
+        across = self._covariance(self.hyper, mine, self._features, self._kernel.distances(genes, self.genes))
+        return mine, across, solve_triangular(self._factor[0], across.T, lower=True)
 
     def _joint(self, distances: FloatArray, length: float) -> FloatArray:
         return np.exp(-distances / (2 * self._typical * length**2))
@@ -143,13 +145,17 @@ class Surrogate:
         rest = 1 - hyper.trust
         return rest * hyper.share, rest * (1 - hyper.share), hyper.trust
 
-    def _covariance(self, hyper: Hyper) -> FloatArray:
+    def _own(self, hyper: Hyper) -> FloatArray:
+        """The covariance of the plans measured (measured, measured)."""
+        return self._covariance(hyper, self._features, self._features, self._distances)
+
+    def _covariance(self, hyper: Hyper, first: _Features, second: _Features, distances: FloatArray) -> FloatArray:
         share, joint, trust = self._shares(hyper)
-        found = share * (self._climbed @ self._climbed.T) / self._additive_unit
-        found += joint * self._joint(self._distances, hyper.length)
+        found = share * (first.climbed @ second.climbed.T) / self._additive_unit
+        found += joint * self._joint(distances, hyper.length)
         if trust:
-            found += trust * np.outer(self._damage, self._damage)
-        return found
+            found += trust * np.outer(first.damage, second.damage)
+        return np.asarray(found, dtype=np.float64)
 
     def _likeliest(self) -> Hyper:
         """The grid point of the largest marginal likelihood, the signal's scale being profiled out."""
@@ -158,7 +164,7 @@ class Surrogate:
         if not self._targets.any():  # nothing to learn from equal scores
             return found[1]
         for share, length, trust in product(SHARES, LENGTHS, self._kernel.trusts):
-            values, vectors = np.linalg.eigh(self._covariance(Hyper(share, length, 0.0, trust)))
+            values, vectors = np.linalg.eigh(self._own(Hyper(share, length, 0.0, trust)))
             rotated = (vectors.T @ self._targets) ** 2
             for noise in NOISES:
                 spectrum = np.maximum(values, 0.0) + noise
