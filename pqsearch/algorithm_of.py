@@ -10,7 +10,7 @@ import numpy as np
 from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.own import load_own
-from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Problem, Proposal, Wait
+from pqsearch.problem import Algorithm, Finished, Genes, Judge, Outcome, Problem, Proposal, Wait
 from pqsearch.samplers import make_sampler
 from pqsearch.spec import AlgorithmSpec
 
@@ -62,6 +62,16 @@ class Watched:
 
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
         _told(self._name, "told an outcome (tell)", lambda: self._algorithm.tell(id, genes, outcome))
+
+    def leading(self, number: int) -> list[int]:
+        """What it takes for the best, where it has a view of its own."""
+        algorithm = self._algorithm
+        if not isinstance(algorithm, Judge):
+            return []
+        answer = _told(self._name, "asked for its leaders (leading)", lambda: algorithm.leading(number))
+        if not isinstance(answer, list) or not all(type(id) is int for id in answer):
+            self._refuse(f"leading must give a list of candidate ids, got {answer!r}")
+        return answer
 
     def _check(self, proposal: Any) -> None:
         if not isinstance(proposal, Proposal):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +114,17 @@ class Algorithm(Protocol):
     def asked(self, id: int, genes: Genes, memo: dict[str, Any]) -> None: ...
 
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None: ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """What an algorithm adds that has its own view of the plans it was told: of many single measurements the best one
+    was lucky as well.
+    """
+
+    def leading(self, number: int) -> list[int]:
+        """At most `number` candidates by id, those it takes for the best first; none while it cannot say."""
+        ...
 
 
 def uniform_genes(problem: Problem) -> IntArray:

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -337,7 +338,11 @@ class Study:
         out_of_time = state.stopped == "hours"
         settings = self._settings
         if (settings.confirm or settings.retest) and not state.confirming and not out_of_time:
-            ids = self._worth_confirming() if settings.confirm else []
+            try:
+                ids = self._worth_confirming() if settings.confirm else []
+            except UserError as error:  # as above: it has a view of its own that is none
+                self.aborted = str(error)
+                return
             retested = state.spread(settings.retest) if settings.retest else []
             if ids or retested:
                 self._commit({"type": "confirm", "ids": ids, "repeats": settings.confirm_repeats, "retested": retested})
@@ -346,8 +351,12 @@ class Study:
             self._commit({"type": "finished"})
 
     def _worth_confirming(self) -> list[int]:
-        """The leaders, and the best of each role that they will be compared with."""
-        ids = [row["id"] for row in self._state.leading(self._settings.confirm)]
+        """The leaders, by turns as the algorithm sees them and by score, and the best of each role that they will be compared with."""
+        number = self._settings.confirm
+        ids = [row["id"] for row in self._state.leading(number)]
+        if self._target is None:
+            in_turn = zip_longest(self._told.leading(number), ids)
+            ids = [id for id in dict.fromkeys(chain.from_iterable(in_turn)) if id is not None][:number]
         for role in COMPARED:
             found = self._state.best(role)
             if found is not None and found["id"] not in ids:

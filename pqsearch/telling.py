@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pqsearch.journal.file import Event
-from pqsearch.problem import Algorithm, Genes, Outcome, Prior, Problem
+from pqsearch.problem import Algorithm, Genes, Judge, Outcome, Prior, Problem
 from pqsearch.settings import Settings
 from pqsearch.study_state import StudyState, objective_values, score_of
 
@@ -80,6 +80,15 @@ class Telling:
                 for id in sorted(self._held):
                     self._tell_copies(id)
                 self._held, self.members = [], 0
+
+    def leading(self, number: int) -> list[int]:
+        """Whom the algorithm takes for the best, each as the candidate that was measured; none where it has no view."""
+        if not isinstance(self.algorithm, Judge):
+            return []
+        known = self._state.by_id
+        named = [known[id] for id in self.algorithm.leading(number) if id in known]
+        sources = [known[one.id if one.same_as is None else one.same_as] for one in named]
+        return list(dict.fromkeys(source.id for source in sources if source.state == "done"))
 
     def inform(self, prior: Prior) -> None:
         """The algorithm begins anew with what was found out; what it has seen so far, the seeds, it is shown again."""

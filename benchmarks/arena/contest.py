@@ -90,7 +90,7 @@ class Objective:
         self._cheapest = float(truth(np.zeros((1, len(self._top)), dtype=np.int64))[0])
         self._known: dict[Genes, float] = {}
         self._asked = self._over = 0
-        self._best = np.inf
+        self._best: tuple[float, Genes | None] = np.inf, None
         self._in_hand: list[Genes | None] = []
 
     def __call__(self, genes: IntArray, exact: bool = False) -> FloatArray:
@@ -112,6 +112,13 @@ class Objective:
         """By which share of each limit (plans, budgets) plans go beyond it; not above 0 where they hold it."""
         return self._problem.costs(np.atleast_2d(genes)) / self._problem.limits - 1
 
+    def hand_over(self, genes: Genes) -> None:
+        """From a contender with a view of its own: the measured plan that it would hand over now, until the next evaluation."""
+        holds = np.all(self._problem.costs(np.array([genes])) <= self._problem.limits)
+        if genes not in self._known or not holds:
+            raise ValueError(f"only a measured plan that holds the budgets can be handed over, got {genes}")
+        self._in_hand[-1] = genes
+
     def trace(self) -> Trace:
         distinct = list(dict.fromkeys(genes for genes in self._in_hand if genes is not None))
         true = dict(zip(distinct, self._truth(np.array(distinct)).tolist(), strict=True)) if distinct else {}
@@ -126,16 +133,16 @@ class Objective:
         self._asked += 1
         if genes in self._known:
             return self._known[genes]
-        last = self._in_hand[-1] if self._in_hand else None
         if holds:
             value = float(self._score(np.array([genes]), self._rng)[0])
-            self._in_hand.append(genes if value < self._best else last)
-            self._best = min(value, self._best)
+            if value < self._best[0]:
+                self._best = value, genes
+            self._in_hand.append(self._best[1])
         else:
             value = self._cheapest + abs(self._cheapest) * over
             self._over += 1
             if self._over > FREE * self._evaluations:
-                self._in_hand.append(last)
+                self._in_hand.append(self._best[1])
         self._known[genes] = value
         return value
 

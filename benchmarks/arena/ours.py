@@ -9,7 +9,7 @@ import numpy as np
 
 from arena.contest import Contender, Objective, Score, Trace, Truth, run, seeds_of
 from pqsearch import rooms
-from pqsearch.problem import Finished, Genes, Outcome, Problem, Proposal, Wait
+from pqsearch.problem import Finished, Genes, Judge, Outcome, Problem, Proposal, Wait
 from pqsearch.study import MOST_DUPLICATES
 
 
@@ -66,6 +66,8 @@ class _Service:
             self._outcomes[id] = outcome
             for told in [id, *self._copies.pop(id, [])]:
                 self._algorithm.tell(told, self._genes[told], outcome)
+            for leader in self._algorithm.leading(1) if isinstance(self._algorithm, Judge) else ():
+                self._objective.hand_over(self._genes[leader])
 
     def _propose(self, clock: float) -> bool:
         """Another candidate; False where there is none for now."""

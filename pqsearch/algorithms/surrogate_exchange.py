@@ -89,6 +89,17 @@ class Algorithm:
         self._words += self._archive.tell(id, genes, outcome)
         self._objectives = max(self._objectives, len(outcome.values))
 
+    def leading(self, number: int) -> list[int]:
+        """The candidates with the best scores by the surrogate's mean, of those that reached the highest rung."""
+        model = self._surrogate(0)
+        told = [(id, genes, outcome) for id, genes, outcome in self._archive.told() if not outcome.failed]
+        if model is None or not told:
+            return []
+        highest = max(outcome.rung for *_, outcome in told)
+        ids = {genes: id for id, genes, outcome in reversed(told) if outcome.rung == highest}
+        ranked = dict.fromkeys(tuple(model.genes[index].tolist()) for index in np.argsort(model.fitted, kind="stable"))
+        return [ids[genes] for genes in ranked if genes in ids][:number]
+
     def _surrogate(self, weighting: int) -> Surrogate | None:
         """Fitted to what was told so far; None while too little was."""
         known = self._models.get(weighting)

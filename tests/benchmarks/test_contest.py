@@ -43,6 +43,22 @@ def test_the_plan_in_hand_is_the_best_by_noisy_value_and_counts_by_its_true_one(
     assert (trace.used, trace.asked, trace.over) == (12, 12, 0)
 
 
+def test_a_contender_may_hand_over_what_it_takes_for_better_until_it_measures_again() -> None:
+    plans = _distinct(4)
+    worst: list[int] = []
+
+    def contend(problem: Problem, objective: Objective, evaluations: int, seed: int) -> None:
+        answers = objective(plans[:3])
+        worst.append(int(np.argmax(answers)))
+        objective.hand_over(tuple(plans[worst[0]].tolist()))
+        with pytest.raises(ValueError, match="only a measured plan"):
+            objective.hand_over(tuple(plans[3].tolist()))
+        worst.append(int(np.argmin([*answers, *objective(plans[3:])])))
+
+    trace = run(contend, PROBLEM, SCORE, TRUTH, 5, 0)
+    assert trace.values[2:].tolist() == TRUTH(plans[[worst[0], worst[1], worst[1]]]).tolist()
+
+
 def test_evaluations_beyond_the_budget_are_refused_and_the_batch_counts_up_to_there() -> None:
     contend, answers = _scripted(_distinct(12)[:6], _distinct(12)[6:])
     trace = run(contend, PROBLEM, SCORE, TRUTH, 8, 0)

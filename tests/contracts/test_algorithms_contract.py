@@ -11,7 +11,7 @@ import pytest
 
 from pqsearch import rooms
 from pqsearch.front import hypervolume
-from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Proposal, Wait
+from pqsearch.problem import Algorithm, Finished, Genes, Judge, Outcome, Proposal, Wait
 from tests.pqsearch.problems import LISTS, Free, Knapsack, Score, coupled, deceptive, separable
 
 NAMES = rooms.names("algorithms")
@@ -249,6 +249,19 @@ def test_plans_that_others_proposed_are_taken_in(name: str) -> None:
     algorithm.asked(0, (3,) * 6 + (0,) * 6, {"role": "uniform"})
     algorithm.tell(0, (3,) * 6 + (0,) * 6, Outcome((0.2,)))
     assert not isinstance(_next(algorithm, 1, 1), Wait)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if isinstance(_make(name), Judge)])
+def test_leaders_are_told_successes_and_those_of_a_state_rebuilt_from_events(name: str) -> None:
+    algorithm = _make(name)
+    events, _ = _untidy(algorithm, 60, separable(PROBLEM))
+    successes = {id for kind, id, _, more in events if kind == "told" and not more.failed}
+    assert isinstance(algorithm, Judge)
+    leaders = algorithm.leading(5)
+    assert 0 < len(leaders) == len(set(leaders)) <= 5
+    assert set(leaders) <= successes
+    rebuilt = _fold(_make(name), events)
+    assert isinstance(rebuilt, Judge) and rebuilt.leading(5) == leaders
 
 
 @pytest.mark.parametrize("name", LEARNERS)

@@ -95,6 +95,43 @@ def test_a_breach_is_named_with_the_genes(answer: Any, rule: str) -> None:
     assert caught.value.problems == (f"algorithm.name: mine:Mine breaks the contract: {rule}",)
 
 
+class Opinionated(Answering):
+    """Says what it takes for the best."""
+
+    def __init__(self, answer: Any, view: Any) -> None:
+        super().__init__(answer)
+        self.view = view
+
+    def leading(self, number: int) -> Any:
+        return self.view
+
+
+def test_a_view_of_its_own_is_passed_on_and_none_is_needed() -> None:
+    assert Watched(Opinionated([], [4, 2]), PROBLEM, "mine:Mine").leading(2) == [4, 2]
+    assert Watched(Answering([]), PROBLEM, "mine:Mine").leading(2) == []
+
+
+@pytest.mark.parametrize("view", [None, (1, 2), ["1"]])
+def test_a_view_that_is_none_ends_the_search_with_the_rule(view: Any, tmp_path: Path) -> None:
+    journal, events, _ = Journal.open(tmp_path / "journal.jsonl", time.time)
+    algorithm = Watched(Opinionated([Proposal((1,) * 6)], view), PROBLEM, "mine:Mine")
+    study = Study(
+        PROBLEM,
+        PROBLEM.decode,
+        PROBLEM.costs_of,
+        lambda prior: algorithm,
+        journal,
+        Settings(evaluations=1, confirm=1),
+        time.time,
+        events=events,
+    )
+    with pytest.raises(SearchAborted) as caught:
+        run_locally(study, _evaluated)
+    rule = f"leading must give a list of candidate ids, got {view!r}"
+    assert str(caught.value) == f"algorithm.name: mine:Mine breaks the contract: {rule}"
+    journal.close()
+
+
 @pytest.mark.parametrize("answer", [Wait(), Finished(), [], [Proposal((0,) * 6)]])
 def test_what_keeps_the_contract_passes_as_it_is(answer: Any) -> None:
     assert Watched(Answering(answer), PROBLEM, "mine:Mine").ask([0, 1]) is answer

@@ -211,6 +211,26 @@ def test_leaders_are_ranked_by_their_mean_and_those_never_measured_again_come_la
     assert study.candidates()[1]["state"] == "done"
 
 
+class Opinionated(Scripted):
+    """Takes a plan for the best whatever its score, by way of its copy; and names one that does not exist."""
+
+    def leading(self, number: int) -> list[int]:
+        return [4, 99, 3, 0][:number]
+
+
+def test_the_algorithms_own_leaders_are_confirmed_in_turn_with_the_best_scores(tmp_path: Path) -> None:
+    plans = [tuple(int(knob == one) for knob in range(6)) for one in (0, 1, 2, 3, 2)]
+    algorithm = Opinionated(*([Proposal(genes, exact=True)] for genes in plans), Finished())
+    study, _ = _open(tmp_path / "j", Settings(evaluations=9, confirm=3, objectives=("loss",)), algorithm)
+
+    def evaluate(item: Item) -> Result:
+        return Result(item.id, 0, item.repeat, Accuracy(0.5, 10), 0.1 * (item.id + 1), {})
+
+    run_locally(study, evaluate)
+    (confirm,) = [event for event in read_events(tmp_path / "j") if event["type"] == "confirm"]
+    assert confirm["ids"] == [2, 0, 3]
+
+
 def test_a_search_cut_at_every_single_event_goes_on_as_the_unbroken_one(tmp_path: Path) -> None:
     """One plan fails on its way; what a worker does is the same before and after the cut."""
     settings = Settings(evaluations=8, rungs=2, confirm=1, confirm_repeats=1)

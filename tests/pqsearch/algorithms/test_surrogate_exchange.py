@@ -38,6 +38,35 @@ def test_proposals_made_at_once_differ() -> None:
     assert len({one.genes for one in proposals(algorithm, 60, 16)}) == 16
 
 
+def test_its_leader_is_better_than_the_best_score_where_measurements_are_noisy() -> None:
+    score = coupled(PROBLEM)
+    by_view, by_score = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        algorithm, told = make("surrogate_exchange", PROBLEM, seed), {}
+        for first in range(0, 80, 4):
+            for id, genes, _ in hand_out(algorithm, PROBLEM, first, 4):
+                told[id] = genes, score(genes) + 0.3 * rng.normal()
+                algorithm.tell(id, genes, Outcome((told[id][1],)))
+        (leader,) = algorithm.leading(1)
+        by_view.append(score(told[leader][0]))
+        by_score.append(score(min(told.values(), key=lambda one: one[1])[0]))
+    assert np.mean(by_view) < np.mean(by_score)
+
+
+def test_its_leaders_are_successes_of_the_highest_rung_each_plan_once() -> None:
+    algorithm = make("surrogate_exchange", PROBLEM)
+    assert algorithm.leading(3) == []
+    handed = list(hand_out(algorithm, PROBLEM, 0, 12))
+    for id, genes, _ in handed:
+        outcome = Outcome((), failed=True) if id % 3 == 0 else Outcome((float(id),), rung=id % 3)
+        algorithm.tell(id, genes, outcome)
+    algorithm.asked(12, handed[5][1], {})
+    algorithm.tell(12, handed[5][1], Outcome((5.0,), rung=2))
+    assert sorted(algorithm.leading(99)) == [2, 5, 8, 11]
+    assert algorithm.leading(2) == algorithm.leading(99)[:2]
+
+
 def test_failures_rank_behind_lower_rungs_and_those_behind_higher_ones() -> None:
     told = [
         (0, (0,), Outcome((0.9,), 1)),
