@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 BISECTIONS = 8
 BLOCK = 512
+#: Single steps that are looked at together before knobs are offered the slack one by one.
+MOST_FORESEEN = 200
 #: Repaired plans that are known again.
 MOST_KNOWN = 20_000
 #: Orders in which knobs are offered the slack; a plan's own genes choose one, so that no layer is always first.
@@ -159,10 +161,26 @@ class Repair:
 
     def _raise_all(self, state: _Filling, order: IntArray, target: IntArray, hopeless: BoolArray) -> bool:
         """Offer one level to every knob that has any room; returns whether any was taken."""
-        room: BoolArray = np.any((state.genes < target) & ~hopeless, axis=0)
+        foreseen = state.foresee(np.arange(len(target)), order, target, hopeless)
+        open_ = (state.genes < target) & ~hopeless
+        room: BoolArray = np.any(open_, axis=0)
+        # With much room most steps fit, and looking ahead once more does not pay.
+        tight = foreseen is not None and foreseen.sum() > 2 * open_.sum()
         moved = False
-        for knob in order[room[order]]:
-            moved |= state.raise_knob(knob, self._moves[knob], target, hopeless)
+        for place, knob in enumerate(order):
+            if not room[knob]:
+                continue
+            raised = state.raise_knob(knob, self._moves[knob], target, hopeless)
+            moved |= len(raised) > 0
+            if len(raised) and foreseen is not None:
+                # Where something was eased, what did not fit before may fit now: the knobs that come later are tried after all.
+                later = order[place + 1 :]
+                again = np.ix_(raised[state.eased[raised]], later)
+                hopeless[again] &= ~foreseen[again]
+                more = state.foresee(raised, later, target, hopeless) if tight else None
+                if more is not None:
+                    foreseen |= more
+                room = np.any((state.genes < target) & ~hopeless, axis=0)
         return moved
 
 
@@ -190,7 +208,7 @@ class _Filling:
     """A population being filled, with the sums behind its costs kept up to date row by row."""
 
     def __init__(self, space: Space, costs: Costs, limits: FloatArray, genes: IntArray, plans: Decoded) -> None:
-        self._space, self._limits = space, limits
+        self._space, self._costs, self._limits = space, costs, limits
         self.genes = np.asfortranarray(genes)
         self._plans = Decoded(*map(np.asfortranarray, (plans.kept, plans.weight_bits, plans.act_bits)))
         #: Plans in which something was raised that can make other costs fall, since they were last looked at.
@@ -198,14 +216,33 @@ class _Filling:
         # One row a budget: a knob that changes a single budget then works on contiguous memory.
         self._top, self._bottom = (np.ascontiguousarray(sums.T) for sums in costs.sums(plans))
 
-    def raise_knob(self, knob: int, move: _Move, target: IntArray, hopeless: BoolArray) -> bool:
-        """Raise one knob by one level in every plan that has room for it; returns whether any did.
+    def foresee(self, among: IntArray, columns: IntArray, target: IntArray, hopeless: BoolArray) -> BoolArray | None:
+        """Mark single steps of some plans and knobs that do not fit now: they will not later either, unless something is eased.
+
+        Returns what it marked; None where that is not worth it: of a few plans one look at all steps costs as much as a
+        few looks at one.
+        """
+        part = np.ix_(among, columns)
+        rows, places = np.nonzero((self.genes[part] < target[part]) & ~hopeless[part])
+        if not 0 < len(rows) <= MOST_FORESEEN:
+            return None
+        plans, knobs = among[rows], columns[places]
+        steps = Decoded(self._plans.kept[plans], self._plans.weight_bits[plans], self._plans.act_bits[plans])
+        self._space.write_each(steps, knobs, self.genes[plans, knobs] + 1)
+        over = ~(self._costs(steps) <= self._limits).all(1)
+        foreseen = np.zeros(hopeless.shape, dtype=bool)
+        foreseen[plans[over], knobs[over]] = True
+        hopeless |= foreseen
+        return foreseen
+
+    def raise_knob(self, knob: int, move: _Move, target: IntArray, hopeless: BoolArray) -> IntArray:
+        """Raise one knob by one level in every plan that has room for it; returns those plans.
 
         Only the rows and the budgets that the knob touches are computed again.
         """
         chosen = np.flatnonzero((self.genes[:, knob] < target[:, knob]) & ~hopeless[:, knob])
         if not len(chosen):
-            return False
+            return chosen
         part, costs = move.part, move.costs
         plans = Decoded(
             _columns(self._plans.kept, part.groups, chosen),
@@ -214,7 +251,7 @@ class _Filling:
         )
         rows = part.rows(plans.kept, plans.weight_bits, plans.act_bits)
         old_top, old_bottom = costs.sum(rows)
-        value = self._space.tables[knob][self.genes[chosen, knob] + 1]
+        value = self._space.meaning(knob, self.genes[chosen, knob] + 1)
         self._space.side(plans, move.kind)[:, move.column] = value
         if move.kind == "prune_rate":
             rows = part.rows(plans.kept, plans.weight_bits, plans.act_bits)
@@ -226,16 +263,16 @@ class _Filling:
         bottom += self._bottom[where].T - old_bottom
         fits = (costs.ratio(top, bottom) <= self._limits[move.budgets]).all(1)
         hopeless[chosen[~fits], knob] = True
-        if not fits.any():
-            return False
         raised = chosen[fits]
+        if not len(raised):
+            return raised
         self.genes[raised, knob] += 1
         where = np.ix_(move.budgets, raised)
         self._top[where], self._bottom[where] = top[fits].T, bottom[fits].T
         self._space.side(self._plans, move.kind)[raised, move.target] = value[fits]
         # Bits cost more the more they are, but for the step size that a float tensor saves.
         self.eased[raised] |= (value[fits] == FLOAT_BITS) | (move.kind == "prune_rate")
-        return True
+        return raised
 
 
 def _columns(values: IntArray, columns: IntArray, plans: IntArray) -> IntArray:

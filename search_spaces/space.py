@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -62,7 +62,10 @@ class Space:
         self.limits: FloatArray = np.array([float(limit) for limit in (budgets or {}).values()])
         self._costs = Costs(info, self.budgets, per_channel_steps)
         self._all_costs = Costs(info, rooms.names("budgets"), per_channel_steps)
-        self.tables = [self._table(index) for index in range(len(self.knobs))]
+        self._targets = np.array([knob.target for knob in self.knobs])
+        self._meanings = np.zeros((len(self.knobs), max(self.levels)), dtype=np.int64)
+        for index in range(len(self.knobs)):
+            self._meanings[index, : self.levels[index]] = self._table(index)
         self.prior: Prior | None = None
         anchor = find_feasible(self)
         raising = Costs(info, tuple(objectives), per_channel_steps)
@@ -85,14 +88,29 @@ class Space:
             np.full((len(genes), len(self.info.layers)), FLOAT_BITS),
             np.full((len(genes), len(self.info.layers)), FLOAT_BITS),
         )
-        self.write(plans, range(len(self.knobs)), genes)
+        self.write(plans, np.arange(len(self.knobs)), genes)
         return plans
 
-    def write(self, plans: Decoded, knobs: Iterable[int], genes: IntArray) -> None:
+    def meaning(self, knobs: IntArray, levels: IntArray) -> IntArray:
+        """Kept channels or bits at levels of knobs, of a shape that both have or come to by broadcasting."""
+        found: IntArray = self._meanings[knobs, levels]
+        return found
+
+    def write(self, plans: Decoded, knobs: IntArray, genes: IntArray) -> None:
         """Set some knobs of a population, in place, to the levels in the columns of `genes`."""
-        for column, index in enumerate(knobs):
-            knob = self.knobs[index]
-            self.side(plans, knob.kind)[:, knob.target] = self.tables[index][genes[:, column]]
+        values = self.meaning(knobs, genes)
+        kinds = np.array(self.kinds)[knobs]
+        for kind in self.grid:
+            columns = np.flatnonzero(kinds == kind)
+            self.side(plans, kind)[:, self._targets[knobs[columns]]] = values[:, columns]
+
+    def write_each(self, plans: Decoded, knobs: IntArray, levels: IntArray) -> None:
+        """Set one knob of each plan, in place, to a level: knobs and levels (plans,)."""
+        values = self.meaning(knobs, levels)
+        kinds = np.array(self.kinds)[knobs]
+        for kind in self.grid:
+            rows = np.flatnonzero(kinds == kind)
+            self.side(plans, kind)[rows, self._targets[knobs[rows]]] = values[rows]
 
     @staticmethod
     def side(plans: Decoded, kind: str) -> IntArray:

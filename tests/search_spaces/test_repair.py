@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pqsearch.plan import ModelInfo
 from pqsearch.problem import IntArray
+from search_spaces.repair import MOST_FORESEEN
 from search_spaces.space import Space
 from tests.search_spaces.infos import chain, infos, random_genes, tangled
 
@@ -70,10 +71,12 @@ def test_repairing_twice_changes_nothing(space: Space, seed: int) -> None:
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(spaces(), st.integers(0, 999))
 def test_a_plan_is_repaired_alike_alone_in_company_and_again(space: Space, seed: int) -> None:
-    genes = random_genes(space, 5, seed)
-    together = space.repair(genes)
-    alone = np.concatenate([space.repair(row[None]) for row in genes])
-    assert np.array_equal(together, alone) and np.array_equal(together, space.repair(genes))
+    genes = random_genes(space, MOST_FORESEEN, seed)
+    crowd = space.repair(genes)
+    few = space.repair(genes[:5])
+    alone = np.concatenate([space.repair(row[None]) for row in genes[:5]])
+    assert np.array_equal(crowd[:5], alone) and np.array_equal(few, alone)
+    assert np.array_equal(crowd, space.repair(genes))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
