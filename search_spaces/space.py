@@ -91,7 +91,7 @@ class Space:
         self.write(plans, np.arange(len(self.knobs)), genes)
         return plans
 
-    def meaning(self, knobs: IntArray, levels: IntArray) -> IntArray:
+    def meaning(self, knobs: IntArray | int, levels: IntArray) -> IntArray:
         """Kept channels or bits at levels of knobs, of a shape that both have or come to by broadcasting."""
         found: IntArray = self._meanings[knobs, levels]
         return found
