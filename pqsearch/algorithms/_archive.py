@@ -57,6 +57,10 @@ class Archive:
         """The `keep` best distinct genes of successful candidates, best first."""
         return [genes for _, genes in self._best]
 
+    def keyed(self) -> list[tuple[Key, Genes]]:
+        """`ranked` with what each is ranked by; not to be written to."""
+        return self._best
+
     def parents(self) -> IntArray:
         """`ranked` as an array (plans, knobs); not to be written to."""
         if self._array is None:

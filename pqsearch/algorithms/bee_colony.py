@@ -2,10 +2,10 @@
 
 Karaboga, An Idea Based on Honey Bee Swarm for Numerical Optimization, Erciyes University TR06, 2005: a neighbour of source i
 is v_j = x_ij + phi (x_ij - x_kj), phi ~ U(-1, 1), on chosen knobs j; it replaces the source if it is better (greedy), and a
-source that was not bettered `limit` times is abandoned. Three departures: several knobs may change at once (the modification
-rate of Akay & Karaboga 2012), by up to a level where the two sources agree; they are drawn towards the best plan so far, by
-psi_j (g_j - x_ij), psi ~ U(0, C) (Zhu & Kwong 2010); and onlookers choose by rank, since scores of different rungs cannot be
-added up.
+source that was not bettered `limit` times is abandoned. Four departures: the first sources are the best plans that a study
+begins with, scouts find the others; several knobs may change at once (the modification rate of Akay & Karaboga 2012), by up to a
+level where the two sources agree; they are drawn towards the best plan so far, by psi_j (g_j - x_ij), psi ~ U(0, C) (Zhu &
+Kwong 2010); and onlookers choose by rank, since scores of different rungs cannot be added up.
 """
 
 from __future__ import annotations
@@ -25,18 +25,13 @@ from pqsearch.rooms import Doc, Range
 
 @dataclass
 class _Source:
-    """A food source. A scout begins another `life` of it; words about earlier lives no longer count."""
+    """A food source. A scout begins another `life` of it; words about earlier lives no longer count. Life 0 is a plan given."""
 
-    life: int = -1
+    life: int = 0
     turns: int = 0
     flying: set[int] = field(default_factory=set)
     told: set[int] = field(default_factory=set)
-    best: tuple[Key, IntArray] | None = None
-
-    @property
-    def trials(self) -> int:
-        """Candidates after the best one, none of them better."""
-        return sum(id > self.best[0][2] for id in self.told) if self.best else len(self.told)
+    best: tuple[Key, Genes] | None = None
 
 
 class Algorithm:
@@ -57,6 +52,7 @@ class Algorithm:
     ) -> None:
         self._seed, self._limit, self._changes, self._guidance = seed, limit, changes, guidance
         self._archive = Archive(1)
+        self._given = Archive(sources)
         self._starts = Starts(problem, spread)
         self._steps = Steps(problem)
         self._free = np.flatnonzero(self._steps.top)
@@ -70,9 +66,9 @@ class Algorithm:
         scouts = [
             index
             for index, source in enumerate(self._sources)
-            if source.life < 0 or source.trials > self._limit or not (source.best or source.flying)
+            if self._trials(index) > self._limit or not (source.flying or self._best(index))
         ]
-        fed = sorted((source.best[0], index) for index, source in enumerate(self._sources) if source.best)
+        fed = sorted((best[0], index) for index in range(len(self._sources)) if (best := self._best(index)))
         ranked = [index for _, index in fed if index not in scouts]
         turns = {index: self._sources[index].turns for index in ranked}
         genes, memos = [], []
@@ -80,7 +76,7 @@ class Algorithm:
             if scouts or not ranked:
                 # Where all sources wait for their scouts, more scouts help one of them.
                 index = scouts[0] if scouts else int(rng.integers(len(self._sources)))
-                life = self._sources[index].life + (bool(scouts) or self._sources[index].life < 0)
+                life = self._sources[index].life + bool(scouts)
                 scouts = scouts[1:]
                 genes.append(self._starts.draw(rng))
                 memos.append({"source": index, "life": life, "bee": "scout"})
@@ -109,8 +105,11 @@ class Algorithm:
 
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
         self._archive.tell(id, genes, outcome)
-        index, life = self._owner.get(id, (None, 0))
-        if index is None or self._sources[index].life != life:
+        if id not in self._owner:
+            self._given.tell(id, genes, outcome)
+            return
+        index, life = self._owner[id]
+        if self._sources[index].life != life:
             return
         source = self._sources[index]
         source.flying.discard(id)
@@ -118,7 +117,19 @@ class Algorithm:
         if not outcome.failed:
             key = key_of(id, outcome)
             if source.best is None or key < source.best[0]:
-                source.best = key, np.array(genes, dtype=np.int64)
+                source.best = key, genes
+
+    def _best(self, index: int) -> tuple[Key, Genes] | None:
+        """The plan of a source, None before it has one."""
+        source, given = self._sources[index], self._given.keyed()
+        if source.life > 0 or index >= len(given):
+            return source.best
+        return min(given[index], source.best or given[index])
+
+    def _trials(self, index: int) -> int:
+        """Candidates after the best one of a source, none of them better."""
+        best = self._best(index)
+        return sum(best is None or id > best[0][2] for id in self._sources[index].told)
 
     def _pick(self, rng: np.random.Generator, ranked: list[int]) -> int:
         """Linear ranking: the best source is chosen twice as often as the middle one."""
@@ -126,19 +137,22 @@ class Algorithm:
         return ranked[int(np.searchsorted(np.cumsum(share / share.sum()), rng.random()).clip(0, len(ranked) - 1))]
 
     def _neighbour(self, rng: np.random.Generator, index: int, ranked: list[int]) -> IntArray:
-        own = self._sources[index].best
+        own = self._genes(index)
         others = [other for other in ranked if other != index]
-        assert own is not None
         if not others:
-            return self._steps.mutate(rng, own[1], self._changes)
-        other = self._sources[others[int(rng.integers(len(others)))]].best
-        assert other is not None
+            return self._steps.mutate(rng, own, self._changes)
+        other = self._genes(others[int(rng.integers(len(others)))])
         chosen = self._free[rng.random(len(self._free)) < self._changes / max(1, len(self._free))]
         if not len(chosen):
             chosen = rng.choice(self._free, size=1) if len(self._free) else chosen
-        gap = np.abs(own[1] - other[1])[chosen]
-        position = own[1].astype(np.float64)
+        gap = np.abs(own - other)[chosen]
+        position = own.astype(np.float64)
         position[chosen] += rng.uniform(-1, 1, len(chosen)) * np.maximum(gap, 1)
-        lead = self._archive.parents()[0] - own[1]
+        lead = self._archive.parents()[0] - own
         position[chosen] += self._guidance * rng.random(len(chosen)) * lead[chosen]
         return self._steps.rounded(rng, position)
+
+    def _genes(self, index: int) -> IntArray:
+        best = self._best(index)
+        assert best is not None
+        return np.array(best[1], dtype=np.int64)

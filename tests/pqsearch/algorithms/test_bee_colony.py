@@ -23,6 +23,22 @@ def test_scouts_find_every_source_first_and_employed_and_onlooker_bees_then_take
     assert sorted(memo["source"] for *_, memo in second if memo["bee"] == "employed") == [0, 1, 2, 3]
 
 
+def test_the_best_plans_given_are_the_first_sources_and_scouts_find_only_the_others() -> None:
+    colony = make("bee_colony", PROBLEM, sources=3, changes=1.0, guidance=0.0)
+    given = [tuple(row) for row in PROBLEM.repair(np.array([[5] * 3 + [0] * 9, [0] * 9 + [5] * 3, [3] * 12])).tolist()]
+    for id, (genes, value) in enumerate(zip(given, (0.3, None, 0.2), strict=True)):
+        colony.asked(id, genes, {"role": "uniform"})
+        tell_all(colony, [(id, genes, {})], value)
+    rows = hand_out(colony, PROBLEM, 3, 7)
+    assert [(memo["bee"], memo["source"]) for *_, memo in rows[:1]] == [("scout", 2)]
+    near = {memo["source"]: np.array(genes) for _, genes, memo in rows[1:]}
+    for source, plan in ((0, given[2]), (1, given[0])):
+        others = [np.abs(near[source] - np.array(other)).sum() for other in given if other != plan]
+        assert np.abs(near[source] - np.array(plan)).sum() < min(others)
+    tell_all(colony, rows, 0.9)
+    assert colony._best(0)[1] == given[2]  # worse neighbours do not replace it
+
+
 def test_onlookers_prefer_the_better_sources() -> None:
     colony = make("bee_colony", PROBLEM, sources=4)
     for (id, genes, _), value in zip(hand_out(colony, PROBLEM, 0, 4), (0.4, 0.1, 0.3, 0.2), strict=True):
@@ -43,7 +59,7 @@ def test_a_source_that_is_not_bettered_is_given_up_after_the_limit() -> None:
     scouts = [bee for bee in bees if bee[0] == "scout"]
     assert {source for _, source, _ in scouts} == {0, 1}
     assert bees.index(scouts[0]) >= 3
-    assert all(life == 1 for _, _, life in scouts[:2])
+    assert all(life == 2 for _, _, life in scouts[:2])
 
 
 def test_what_is_told_of_a_source_given_up_no_longer_counts_for_it() -> None:
