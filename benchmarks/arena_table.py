@@ -47,7 +47,9 @@ def _cell(medians: Medians, entry: Entry, evaluations: int) -> str:
         return ""
     if not np.isfinite(np.median(found)):
         return "none held the budgets"
-    low, median, high = np.quantile(found, (0.25, 0.5, 0.75), method="linear" if np.isfinite(found).all() else "nearest")
+    low, median, high = np.quantile(
+        found, (0.25, 0.5, 0.75), method="linear" if np.isfinite(found).all() else "nearest"
+    )
     return f"{median:.3f} [{low:.3f}, {high:.3f}]"
 
 
