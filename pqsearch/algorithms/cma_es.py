@@ -34,10 +34,16 @@ class Algorithm:
             int | None, Doc("Results of a generation, by default 4 + 3 ln(knobs)."), Range(4, 10000)
         ] = None,
         sigma: Annotated[
-            float, Doc("Standard deviation at the start, as a share of a knob's range."), Range(0.01, 1)
-        ] = 0.3,
+            float | None,
+            Doc(
+                "Standard deviation at the start, as a share of a knob's range; by default 0.3, with a prior half of that."
+            ),
+            Range(0.01, 1),
+        ] = None,
     ) -> None:
-        self._seed, self._population, self._sigma = seed, population, sigma
+        self._seed, self._population = seed, population
+        # Around the plan of least expected damage; else around the mean of all uniform plans, from where it is a longer way.
+        self._sigma = sigma or (0.3 if problem.prior is None else 0.15)
         self._archive = Archive(1)
         self._steps = Steps(problem)
         self._free = np.flatnonzero(self._steps.top)
