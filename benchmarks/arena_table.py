@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from algorithms import read
-from arena_bars import Entry, Medians
+from algorithms import Curve, read, table
+from arena_bars import Entry
 
 from arena.names import PEERS
 
@@ -25,32 +26,36 @@ def main() -> int:
     parser.add_argument("kept", type=Path)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[100, 300, 1000])
     options = parser.parse_args()
-    print("\n".join(lines(Medians(read(options.kept)), options.evaluations)))
+    print("\n".join(lines(read(options.kept), options.evaluations)))
     return 0
 
 
-def lines(medians: Medians, evaluations: Sequence[int]) -> Iterator[str]:
+def lines(curves: Iterable[Curve], evaluations: Sequence[int]) -> Iterator[str]:
     """The table in Markdown; contenders that went less far have empty cells."""
+    # Who was told how many it would have is in the table with that number, wanted here or not.
+    wanted = [row for row in table(curves, evaluations) if row["evaluations"] in evaluations]
+    rows = {(row["contender"], row["arm"], row["evaluations"]): row for row in wanted}
     middle = evaluations[len(evaluations) // 2]
+
+    def place(entry: Entry) -> tuple[float, Entry]:
+        median = rows.get((*entry, middle), {}).get("median")
+        return (np.inf if median is None else median), entry
+
     yield f"| contender | arm | n | {' | '.join(f'{number:,}' for number in evaluations)} |"
     yield f"|---|---|---|{'---|' * len(evaluations)}"
-    for entry in sorted(medians.entries(), key=lambda entry: (medians.at(entry, middle), entry)):
-        name, arm = entry
-        cells = [_cell(medians, entry, number) for number in evaluations]
-        seeds = max(len(medians.runs(entry, number)) for number in evaluations)
-        yield f"| {name if name in PEERS else f'**{name}**'} | {arm} | {seeds} | {' | '.join(cells)} |"
+    for name, arm in sorted({(name, arm) for name, arm, _ in rows}, key=place):
+        mine = [rows.get((name, arm, number)) for number in evaluations]
+        seeds = max(row["seeds"] for row in mine if row is not None)
+        yield f"| {name if name in PEERS else f'**{name}**'} | {arm} | {seeds} | {' | '.join(map(_cell, mine))} |"
 
 
-def _cell(medians: Medians, entry: Entry, evaluations: int) -> str:
-    found = [run.after(evaluations) for run in medians.runs(entry, evaluations)]
-    if not found:
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None:
         return ""
-    if not np.isfinite(np.median(found)):
+    if row["median"] is None:
         return "none held the budgets"
-    low, median, high = np.quantile(
-        found, (0.25, 0.5, 0.75), method="linear" if np.isfinite(found).all() else "nearest"
-    )
-    return f"{median:.3f} [{low:.3f}, {high:.3f}]"
+    low, high = (np.inf if row[key] is None else row[key] for key in ("low", "high"))
+    return f"{row['median']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -55,6 +55,11 @@ class Candidate:
     def role(self) -> str | None:
         return self.memo.get("role")
 
+    @property
+    def source(self) -> int:
+        """The candidate that was evaluated for this one: itself, unless it is a copy."""
+        return self.id if self.same_as is None else self.same_as
+
 
 class StudyState:
     """Candidates, tasks and counters of a study."""
@@ -285,9 +290,8 @@ class StudyState:
         for candidate in self.by_id.values():
             if role is not None and candidate.role != role:
                 continue
-            source = candidate.id if candidate.same_as is None else candidate.same_as
-            if self.by_id[source].state == "done":
-                found.append(source)
+            if self.by_id[candidate.source].state == "done":
+                found.append(candidate.source)
         ranked = sorted(set(found), key=self._order())
         return [self.row(id) for id in ranked[:number]]
 

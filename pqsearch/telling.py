@@ -86,8 +86,7 @@ class Telling:
         if not isinstance(self.algorithm, Judge):
             return []
         known = self._state.by_id
-        named = [known[id] for id in self.algorithm.leading(number) if id in known]
-        sources = [known[one.id if one.same_as is None else one.same_as] for one in named]
+        sources = [known[known[id].source] for id in self.algorithm.leading(number) if id in known]
         return list(dict.fromkeys(source.id for source in sources if source.state == "done"))
 
     def inform(self, prior: Prior) -> None:
@@ -102,9 +101,8 @@ class Telling:
         self.algorithm = self._mover.algorithm(self._state.prior, limit)
         for candidate in self._state.by_id.values():
             self.algorithm.asked(candidate.id, candidate.genes, candidate.memo)
-            source = candidate.id if candidate.same_as is None else candidate.same_as
-            if self._state.by_id[source].state in ("done", "failed"):
-                self._tell(candidate.id, self._outcome(source))
+            if self._state.by_id[candidate.source].state in ("done", "failed"):
+                self._tell(candidate.id, self._outcome(candidate.source))
 
     def _tell(self, id: int, outcome: Outcome) -> None:
         """A plan over the limit that a target has moved to would be the best by far and teach what is not allowed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class Space:
         self._costs = Costs(info, self.budgets, per_channel_steps)
         self._all_costs = Costs(info, rooms.names("budgets"), per_channel_steps)
         self._targets = np.array([knob.target for knob in self.knobs])
+        self._is_kind = {kind: np.array([kind == one for one in self.kinds]) for kind in self.grid}
         self._meanings = np.zeros((len(self.knobs), max(self.levels)), dtype=np.int64)
         for index in range(len(self.knobs)):
             self._meanings[index, : self.levels[index]] = self._table(index)
@@ -99,18 +100,19 @@ class Space:
     def write(self, plans: Decoded, knobs: IntArray, genes: IntArray) -> None:
         """Set some knobs of a population, in place, to the levels in the columns of `genes`."""
         values = self.meaning(knobs, genes)
-        kinds = np.array(self.kinds)[knobs]
-        for kind in self.grid:
-            columns = np.flatnonzero(kinds == kind)
-            self.side(plans, kind)[:, self._targets[knobs[columns]]] = values[:, columns]
+        for side, places in self._sides(plans, knobs):
+            side[:, self._targets[knobs[places]]] = values[:, places]
 
     def write_each(self, plans: Decoded, knobs: IntArray, levels: IntArray) -> None:
         """Set one knob of each plan, in place, to a level: knobs and levels (plans,)."""
         values = self.meaning(knobs, levels)
-        kinds = np.array(self.kinds)[knobs]
+        for side, places in self._sides(plans, knobs):
+            side[places, self._targets[knobs[places]]] = values[places]
+
+    def _sides(self, plans: Decoded, knobs: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+        """Each array that some of the knobs set, and where these stand in `knobs`."""
         for kind in self.grid:
-            rows = np.flatnonzero(kinds == kind)
-            self.side(plans, kind)[rows, self._targets[knobs[rows]]] = values[rows]
+            yield self.side(plans, kind), np.flatnonzero(self._is_kind[kind][knobs])
 
     @staticmethod
     def side(plans: Decoded, kind: str) -> IntArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from algorithms import Curve, Job
-from arena_bars import FLAGSHIP, Medians
+from arena_bars import FLAGSHIP
 from arena_table import lines
 
 
@@ -23,7 +23,7 @@ def test_rows_are_medians_and_quartiles_best_first_and_blank_where_nobody_went_s
         *_runs("mealpy_ga", 0.125, np.inf, np.inf),
         *_runs("optuna_gp", 0.5, evaluations=100),
     ]
-    assert list(lines(Medians(runs), [100, 300])) == [
+    assert list(lines(runs, [100, 300])) == [
         "| contender | arm | n | 100 | 300 |",
         "|---|---|---|---|---|",
         f"| **{FLAGSHIP}** | ours | 3 | -0.250 [-0.375, -0.125] | -0.250 [-0.375, -0.125] |",

@@ -113,23 +113,10 @@ def test_a_view_of_its_own_is_passed_on_and_none_is_needed() -> None:
 
 @pytest.mark.parametrize("view", [None, (1, 2), ["1"]])
 def test_a_view_that_is_none_ends_the_search_with_the_rule(view: Any, tmp_path: Path) -> None:
-    journal, events, _ = Journal.open(tmp_path / "journal.jsonl", time.time)
-    algorithm = Watched(Opinionated([Proposal((1,) * 6)], view), PROBLEM, "mine:Mine")
-    study = Study(
-        PROBLEM,
-        PROBLEM.decode,
-        PROBLEM.costs_of,
-        lambda prior: algorithm,
-        journal,
-        Settings(evaluations=1, confirm=1),
-        time.time,
-        events=events,
-    )
-    with pytest.raises(SearchAborted) as caught:
-        run_locally(study, _evaluated)
+    own = Opinionated([Proposal((1,) * 6)], view)
     rule = f"leading must give a list of candidate ids, got {view!r}"
-    assert str(caught.value) == f"algorithm.name: mine:Mine breaks the contract: {rule}"
-    journal.close()
+    said = _why_it_ended(own, Settings(evaluations=1, confirm=1), tmp_path / "journal.jsonl")
+    assert said == f"algorithm.name: mine:Mine breaks the contract: {rule}"
 
 
 @pytest.mark.parametrize("answer", [Wait(), Finished(), [], [Proposal((0,) * 6)]])
@@ -146,23 +133,23 @@ def test_what_keeps_the_contract_passes_as_it_is(answer: Any) -> None:
     ],
 )
 def test_a_search_ends_with_the_reason_and_keeps_what_was_evaluated(fails: str, words: str, tmp_path: Path) -> None:
-    journal, events, _ = Journal.open(tmp_path / "journal.jsonl", time.time)
-    algorithm = Watched(Answering([Proposal((1,) * 6)], fails), PROBLEM, "mine:Mine")
+    own = Answering([Proposal((1,) * 6)], fails)
+    said = _why_it_ended(own, Settings(evaluations=5), tmp_path / "journal.jsonl")
+    assert said == f"algorithm.name: mine:Mine {words}"
+    assert read_study(tmp_path / "journal.jsonl").done == (1 if fails == "tell" else 0)
+
+
+def _why_it_ended(own: Answering, settings: Settings, path: Path) -> str:
+    """The words of a search that gives its user's algorithm up."""
+    journal, events, _ = Journal.open(path, time.time)
+    algorithm = Watched(own, PROBLEM, "mine:Mine")
     study = Study(
-        PROBLEM,
-        PROBLEM.decode,
-        PROBLEM.costs_of,
-        lambda prior: algorithm,
-        journal,
-        Settings(evaluations=5),
-        time.time,
-        events=events,
+        PROBLEM, PROBLEM.decode, PROBLEM.costs_of, lambda prior: algorithm, journal, settings, time.time, events=events
     )
     with pytest.raises(SearchAborted) as caught:
         run_locally(study, _evaluated)
-    assert str(caught.value) == f"algorithm.name: mine:Mine {words}"
     journal.close()
-    assert read_study(tmp_path / "journal.jsonl").done == (1 if fails == "tell" else 0)
+    return str(caught.value)
 
 
 def _evaluated(item: Item) -> Result:
