@@ -1,7 +1,7 @@
 """The landscape's verdict, tried on the network itself: whole searches, and their winners on a larger slice.
 
     python benchmarks/confirm.py --data cifar10-images.tar.gz --weights resnet20-cifar10.pth --runs FOLDER
-        [--algorithms surrogate_exchange genetic tpe] [--seeds 3] [--evaluations 100] [--slice 5000] [--json FILE]
+        [--algorithms surrogate_exchange genetic peer:CmaEs] [--seeds 3] [--evaluations 100] [--slice 5000] [--json FILE]
 
 Every algorithm searches with every seed, all from one baseline, by `benchmarks/truth/resnet20.toml` with the prior that every
 search begins with. Then the leading plan of each search is measured on a slice of training images several times as large,
@@ -37,33 +37,39 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an image folder or archive")
     parser.add_argument("--weights", type=Path, required=True, help="a trained ResNet-20")
     parser.add_argument("--runs", type=Path, required=True, help="where runs are kept")
-    parser.add_argument("--algorithms", nargs="+", default=["surrogate_exchange", "genetic", "tpe"])
+    parser.add_argument("--algorithms", nargs="+", default=["surrogate_exchange", "genetic", "peer:CmaEs"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--evaluations", type=int, default=100)
     parser.add_argument("--slice", type=int, default=5000, help="images that measure the winners")
     options = parser.parse_args()
     common = [f'data.root="{options.data}"', f'model.weights="{options.weights}"', "study.retest=0"]
     baseline = RunDirectory(options.runs / "baseline")
-    with opened(load_spec(SPEC, [*common, f'study.run_dir="{baseline.path}"'])) as pipeline:
+    first = load_spec(SPEC, [*common, f'study.run_dir="{baseline.path}"'])
+    searches = {
+        (name, seed): _spec(options, common, name, seed) for seed in range(options.seeds) for name in options.algorithms
+    }
+    with opened(first) as pipeline:
         pipeline.baseline()
     winners: dict[Search, Path] = {}
-    for seed in range(options.seeds):
-        for algorithm in options.algorithms:
-            run = options.runs / f"{algorithm.replace(':', '-')}-{seed}"
-            spec = load_spec(
-                SPEC,
-                [
-                    *common,
-                    f"study.seed={seed}",
-                    f"study.evaluations={options.evaluations}",
-                    f'study.run_dir="{run}"',
-                    f'algorithm.name="{algorithm}"',
-                    'sensitivity.source="gradients"',
-                ],
-            )
-            _search(spec, baseline)
-            winners[algorithm, seed] = RunDirectory(run).plans / "searched-1.json"
+    for search, spec in searches.items():
+        _search(spec, baseline)
+        winners[search] = RunDirectory(spec.run_dir).plans / "searched-1.json"
     return report(rows(options.algorithms, measured(options, common, baseline, winners)), options.json)
+
+
+def _spec(options: argparse.Namespace, common: Sequence[str], algorithm: str, seed: int) -> Spec:
+    run = options.runs / f"{algorithm.replace(':', '-')}-{seed}"
+    return load_spec(
+        SPEC,
+        [
+            *common,
+            f"study.seed={seed}",
+            f"study.evaluations={options.evaluations}",
+            f'study.run_dir="{run}"',
+            f'algorithm.name="{algorithm}"',
+            'sensitivity.source="gradients"',
+        ],
+    )
 
 
 def measured(
