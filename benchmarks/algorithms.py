@@ -12,6 +12,7 @@ runs are kept, and not run again when the command is repeated.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import runpy
@@ -227,7 +228,8 @@ def _landscape(name: str) -> tuple[Problem, Score, Truth]:
 
 
 def _seconds(path: Path | None) -> list[float]:
-    return json.loads(path.read_text(encoding="utf-8")) if path else []
+    """Seconds of the first evaluation of each plan in a file that `benchmarks/truth/pack.py` wrote."""
+    return [seconds[0] for seconds in json.loads(gzip.decompress(path.read_bytes()))["seconds"]] if path else []
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -244,7 +246,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--seconds",
         type=Path,
         metavar="FILE",
-        help="JSON list of measured evaluation times: also ours with 16 in flight",
+        help="measured evaluations (benchmarks/truth/*.json.gz): also ours with 16 in flight, each taking one of their times",
     )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where finished runs are kept, as JSON lines")

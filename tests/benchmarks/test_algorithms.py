@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -88,8 +89,8 @@ def test_processes_give_what_one_does(tmp_path: Path) -> None:
 
 
 def test_measured_seconds_bring_in_many_in_flight(tmp_path: Path) -> None:
-    seconds, out = tmp_path / "seconds.json", tmp_path / "found.json"
-    seconds.write_text("[1.0, 2.5]")
+    seconds, out = tmp_path / "measured.json.gz", tmp_path / "found.json"
+    seconds.write_bytes(gzip.compress(json.dumps({"seconds": [[1.0], [2.5, 2.7]]}).encode()))
     assert _main("--only", "genetic@16", "--seconds", str(seconds), "--json", str(out), seeds=1) == 0
     assert {row["arm"] for row in json.loads(out.read_text())["rows"]} == {"ours"}
 

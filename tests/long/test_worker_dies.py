@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,14 @@ from pqsearch.study import read_study
 from tests.conftest import write_spec
 
 pytestmark = pytest.mark.long
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """What a shell begins in its background ignores SIGINT, and hands that on to its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _started(run: Path) -> list[tuple[int, int, int]]:
