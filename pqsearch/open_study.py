@@ -71,8 +71,6 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
         undo.callback(journal.close)
         study = Study(
             space,
-            space.decode,
-            space.costs_of,
             lambda prior: algorithm_of(spec.algorithm, space.with_prior(prior), spec.study.seed),
             journal,
             settings(spec),
@@ -133,6 +131,10 @@ def settings(spec: Spec) -> Settings:
         objectives=tuple(spec.study.objectives),
         generation=generation(spec) if spec.study.synchronous else None,
         target=spec.target.model_dump() if spec.target is not None else None,
+        halving=spec.halving.model_dump() if spec.halving is not None else None,
+        patience=spec.study.patience,
+        budgets=dict(spec.budgets),
+        algorithm={"name": spec.algorithm.name, **spec.algorithm.options},
     )
 
 
@@ -175,7 +177,7 @@ def informed_seeds(space: Space, prior: Prior) -> list[Proposal]:
 
 
 def _effort(space: Space, genes: IntArray) -> Any:
-    return np.array([space.costs_of(space.decode(tuple(row)))["bitops"] for row in genes])
+    return np.array([costs["bitops"] for costs in space.all_costs(genes)])
 
 
 def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
@@ -184,8 +186,7 @@ def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
     values = {
         section: values
         for section, values in spec.to_dict().items()
-        if section
-        in ("data", "space", "budgets", "target", "sensitivity", "algorithm", "rungs", "quantizer", "pruning")
+        if section in ("data", "space", "target", "sensitivity", "rungs", "quantizer", "pruning")
         and section not in FREE_KEYS
     }
     values.get("data", {}).pop("cache", None)

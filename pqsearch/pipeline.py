@@ -25,7 +25,7 @@ from pqsearch.resolving import sweep
 from pqsearch.run_dir import RunDirectory, writable, write_atomically
 from pqsearch.spec import Spec, load_spec
 from pqsearch.study import read_study
-from pqsearch.study_state import asks_for_more
+from pqsearch.study_fold import asks_for_more
 from pqsearch.summary import make_summary, warnings
 
 STAGES = ("baseline", "search", "finetune", "export", "report")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -12,6 +12,10 @@ class Settings:
     """How long a study goes on. `confirm` leading plans are measured `confirm_repeats` times more, with fresh seeds, and
     `retest` plans spread over all scores once more. With a `generation` that many candidates are asked at once, and told
     together, in their order, when the last of them is done. A `target` has `max_drop`, in points, and the cost to `minimize`.
+
+    `halving` has factor, kind and window (`pqsearch.halving`); without it every candidate climbs all rungs. `patience` candidates
+    that better nothing end the search. `budgets` and `algorithm` may change when a study is continued: results stay, plans over
+    the budgets of today do not count, and another algorithm is told what the ones before it found.
     """
 
     evaluations: int
@@ -24,3 +28,7 @@ class Settings:
     objectives: tuple[str, ...] = ("accuracy",)
     generation: int | None = None
     target: Mapping[str, Any] | None = None
+    halving: Mapping[str, Any] | None = None
+    patience: int | None = None
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    algorithm: Mapping[str, Any] = field(default_factory=dict)

@@ -56,6 +56,9 @@ class StudySpec(_Section):
     plans: list[str] = Field(
         [], description="Plan files (as `plan.json`) of your own that are evaluated first, at the nearest levels."
     )
+    patience: int | None = Field(
+        None, ge=1, description="The search ends when so many plans in a row have bettered nothing."
+    )
     confirm: int = Field(4, ge=0, description="How many leading plans are measured again with fresh seeds.")
     confirm_repeats: int = Field(2, ge=1, description="How often each of them.")
     retest: int = Field(
@@ -202,6 +205,24 @@ class RungSpec(_Section):
     lr: float = Field(0.01, gt=0, description="Peak learning rate of the steps.")
     batch_size: int = Field(64, ge=2, description="Images a step.")
     amp: bool = Field(True, description="Mixed precision, as in `[finetune]`.")
+    max_seconds: float | None = Field(
+        None, gt=0, description="An evaluation that takes longer hangs: its worker is ended, its plan counts as failed."
+    )
+
+
+class HalvingSpec(_Section):
+    """Asynchronous successive halving: bad plans stop at an early rung. Without this section every plan climbs all rungs."""
+
+    factor: float = Field(3.0, ge=1, le=100, description="One in so many goes on to the next rung; 1 sends all on.")
+    kind: Literal["stopping", "promotion"] = Field(
+        "stopping",
+        description="`stopping`: goes on at once or never. `promotion`: pauses, and goes on when it turns out to be among the best.",
+    )
+    window: int = Field(
+        30,
+        ge=2,
+        description="Plans that last reached the rung, with which the stopping kind compares: a search gets better.",
+    )
 
 
 class QuantizerSpec(_RoomSection):
@@ -248,6 +269,7 @@ class Spec(_Section):
         min_length=1,
         description="Proxy effort, in order.",
     )
+    halving: HalvingSpec | None = None
     quantizer: QuantizerSpec = QuantizerSpec()
     pruning: PruningSpec = PruningSpec()
     finetune: FinetuneSpec = FinetuneSpec()

@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from pqsearch.errors import UserError
+from pqsearch.halving import Ladder, best_of_generation, goes_on
 from pqsearch.journal.file import Event, Journal, read_events
-from pqsearch.plan import Item, Plan, Result
+from pqsearch.leases import Leases
+from pqsearch.plan import Item, Result
+from pqsearch.plan_table import PlanTable
 from pqsearch.probing import Probing
-from pqsearch.problem import Algorithm, Finished, Genes, Prior, Problem, Proposal, Wait
+from pqsearch.problem import Algorithm, Finished, Genes, IntArray, Prior, Problem, Proposal, Wait
 from pqsearch.settings import Settings
 from pqsearch.study_events import asked, check_fingerprint, failed, moved, probed, reported
-from pqsearch.study_state import COMPARED, StudyState, Task
+from pqsearch.study_fold import Key, Point, Task, objective_values, score_of
+from pqsearch.study_state import COMPARED, StudyState
 from pqsearch.telling import Mover, Telling
 
 #: Set-ups of one seat that may fail in a row before the search gives up with the reason.
@@ -33,6 +38,32 @@ MOST_DUPLICATES = 200
 MOVE_AFTER = 8
 #: Duplicates looked through in one call, so that no call takes long.
 DUPLICATES_PER_ASK = 20
+#: For so many seats one candidate is proposed ahead: proposals made together cost a fraction of as many single ones.
+SEATS_PER_AHEAD = 16
+
+
+class Searched(Problem, Protocol):
+    """A problem whose genes mean plans (`search_spaces.space.Space`)."""
+
+    @property
+    def table(self) -> PlanTable: ...
+
+    def all_costs(self, genes: IntArray) -> list[dict[str, float]]:
+        """Every cost by name, of each of a population (plans, knobs)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """A seat hands in results and asks for up to `number` items beside those it is `holding`."""
+
+    seat: str
+    results: Sequence[Result] = ()
+    number: int = 0
+    holding: Sequence[Key] = ()
+
+
+Answer = list[Item] | Wait | Finished
 
 
 class Study:
@@ -44,9 +75,7 @@ class Study:
 
     def __init__(
         self,
-        problem: Problem,
-        decode: Callable[[Genes], Plan],
-        describe_costs: Callable[[Plan], dict[str, float]],
+        space: Searched,
         algorithm: Callable[[Prior | None], Algorithm],
         journal: Journal,
         settings: Settings,
@@ -60,20 +89,23 @@ class Study:
         fingerprint: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> None:
-        self._problem, self._decode, self._describe_costs = problem, decode, describe_costs
-        self._journal, self._settings, self._clock = journal, settings, clock
+        self._space, self._journal, self._settings, self._clock = space, journal, settings, clock
+        self._problem: Problem = space
         self._seeds, self._informed_seeds, self._target = list(seeds), informed_seeds, target
         self._state = StudyState()
         self._told = Telling(algorithm, self._state, settings, target)
-        self._leases: dict[tuple[int, int], str] = {}
+        self._leases = Leases(self._state)
+        self._ladder = Ladder()
         self._seats: dict[str, str] = {}
         self._setups: dict[str, list[str]] = {}
+        self._no_more = False  # the algorithm has nothing to propose under a target's present limit
         self.aborted: str | None = None
         wanted = json.loads(json.dumps(dict(fingerprint or {})))  # as it reads back from the journal
         if events:
             check_fingerprint(journal.path, events, wanted)
         for event in events:
             self._fold(event)
+        self._seeds = self._not_asked(self._seeds)
         self._commit(
             {
                 "type": "opened",
@@ -81,9 +113,12 @@ class Study:
                 "host": socket.gethostname(),
                 "versions": dict(versions or {}),
                 "settings": asdict(settings),
+                "knobs": space.table.to_json(),
                 "fingerprint": wanted,
             }
         )
+        if self.aborted:
+            raise UserError(self.aborted)
         if probing is not None and self._state.probing is None:
             self._commit(probing.event())
 
@@ -95,44 +130,41 @@ class Study:
             self.leave(seat, None, "another worker took its seat", died=True)
         self._seats[seat] = incarnation
 
-    def ask(self, seat: str, number: int = 1) -> list[Item] | Wait | Finished:
-        """Up to `number` items: first what this seat holds, then what a crash left behind, then new candidates."""
+    def exchange(self, calls: Sequence[Call]) -> list[Answer]:
+        """Take in what all callers bring, then answer them all: two commits, however many there are."""
+        self._take_in([(call.seat, result) for call in calls for result in call.results])
+        if self._settings.generation is not None:
+            self._end_generation()
         if self.aborted or self._state.finished:
-            return Finished()
-        mine = [self._state.tasks[key] for key, holder in self._leases.items() if holder == seat][:number]
-        mine += self._lease(seat, number - len(mine))
-        if (len(mine) < number or self._settings.generation) and self._may_propose():
-            self._propose(number - len(mine))
-            if self.aborted:
-                return Finished()
-            mine += self._lease(seat, number - len(mine))
-        if mine:
-            return [self._item(task) for task in mine]
-        self._advance()
-        return Finished() if self._state.finished else Wait()
+            return [Finished()] * len(calls)
+        asking = [call for call in calls if call.number]
+        given = self._hand(asking)
+        short = sum(
+            call.number - len(keys)
+            for call, keys in zip(asking, given, strict=True)
+            if self._leases.free_for(call.seat)
+        )
+        if short:
+            short -= self._promote(short)
+        if (short or (asking and self._settings.generation is not None)) and self._may_propose():
+            self._propose(short + len(self._seats) // SEATS_PER_AHEAD)
+        if not all(given):
+            self._advance()
+        if self.aborted or self._state.finished:
+            return [Finished()] * len(calls)
+        found = {id(call): keys for call, keys in zip(asking, self._hand(asking), strict=True)}
+        return [[self._item(self._state.tasks[key]) for key in found.get(id(call), ())] or Wait() for call in calls]
+
+    def ask(self, seat: str, number: int = 1) -> Answer:
+        """Up to `number` items: first what this seat holds, then what a crash left behind, then new candidates."""
+        return self.exchange([Call(seat, number=number)])[0]
 
     def beat(self, seat: str) -> None:
         """A sign of life from a worker that waits."""
 
     def report(self, seat: str, results: Sequence[Result]) -> None:
         """Take finished rungs in. Idempotent: what was acknowledged before is ignored."""
-        events: list[Event] = []
-        expected: dict[tuple[int, int], int | None] = {}  # the rung that comes next, None once a task has failed
-        for result in results:
-            key = result.id, result.repeat
-            task = self._state.tasks.get(key)
-            if task is None or task.finished or result.rung != expected.get(key, task.rung):
-                continue
-            event = (reported if result.id >= 0 else probed)(seat, result, task)
-            expected[key] = result.rung + 1 if event["type"] == "reported" and not self._is_last(result.rung) else None
-            events.append(event)
-        self._commit(*events)
-        for event in events:
-            task = self._state.tasks[event["id"], event["repeat"]]
-            if task.finished:
-                self._leases.pop((task.id, task.repeat), None)
-        if events:
-            self._setups.pop(seat, None)
+        self.exchange([Call(seat, results)])
 
     def fail(self, seat: str, id: int, reason: str, repeat: int = 0) -> None:
         """A candidate could not be evaluated, for a reason of its own."""
@@ -140,7 +172,7 @@ class Study:
         if task is not None and not task.finished:
             self._commit(failed(task, seat, reason))
             self._setups.pop(seat, None)
-        self._leases.pop((id, repeat), None)
+        self._leases.end((id, repeat))
 
     def leave(self, seat: str, incarnation: str | None, reason: str, died: bool = False) -> None:
         """A worker is gone; its items go back to the front of the queue and resume at their rung."""
@@ -155,8 +187,7 @@ class Study:
             else:
                 self._count_setup(seat, reason)
         self._seats.pop(seat, None)
-        for key in [key for key, holder in self._leases.items() if holder == seat]:
-            del self._leases[key]
+        for key in self._leases.give_back(seat):
             task = self._state.tasks[key]
             if died and task.deaths + 1 >= MOST_DEATHS:
                 self._commit(failed(task, seat, f"took down {MOST_DEATHS} workers, the last one: {reason}"))
@@ -208,6 +239,7 @@ class Study:
             assert self._target is not None
             self._problem = self._target.at(event["limit"])
             self._told.move(event["limit"])
+            self._no_more = False
         elif event["type"] not in ("probed", "failed") or event["id"] >= 0:
             self._told.see(event)
         elif self._state.informed:
@@ -220,24 +252,106 @@ class Study:
             self._seeds += self._informed_seeds(prior)
             self._told.inform(prior)
 
-    def _commit(self, *events: Event) -> None:
-        if events:
-            for event in self._journal.append(events):
-                try:
-                    self._fold(event)
-                except UserError as error:
-                    self.aborted = str(error)
+    def _not_asked(self, seeds: Sequence[Proposal]) -> list[Proposal]:
+        """Seeds that are still to be asked: all of them but those that a journal has; under other budgets they are others."""
+        by_id = self._state.by_id.values()
+        known = Counter((candidate.genes, str(candidate.role)) for candidate in by_id if candidate.role is not None)
+        left = []
+        for seed, genes in zip(seeds, self._repaired(seeds), strict=True) if known else ():
+            key = tuple(map(int, genes)), str(seed.memo.get("role"))
+            if known[key]:
+                known[key] -= 1
+            else:
+                left.append(seed)
+        return left if known else list(seeds)
 
-    def _lease(self, seat: str, number: int) -> list[Task]:
-        """Up to `number` tasks that wait, oldest first, handed to a seat."""
-        if number <= 0 or self._state.stopped == "hours":
-            return []
-        waiting = [task for task in self._state.unfinished() if (task.id, task.repeat) not in self._leases]
-        if waiting and self._out_of_time():
-            return []
-        for task in waiting[:number]:
-            self._leases[task.id, task.repeat] = seat
-        return waiting[:number]
+    def _commit(self, *events: Event) -> None:
+        """Write events down, then act on them. What cannot be written, or breaks a user's algorithm, ends the search."""
+        if not events:
+            return
+        try:
+            written = self._journal.append(events)
+        except UserError as error:
+            self.aborted = str(error)
+            return
+        for event in written:
+            try:
+                self._fold(event)
+            except UserError as error:
+                self.aborted = str(error)
+
+    def _take_in(self, results: Sequence[tuple[str, Result]]) -> None:
+        """Results become events, committed together. What was acknowledged before, or is not the next rung, is ignored."""
+        events: list[Event] = []
+        expected: dict[Key, int | None] = {}  # the rung that comes next, None once a task has ended
+        before: dict[int, list[Point]] = {}  # what this very group brings to each rung
+        for seat, result in results:
+            key = result.id, result.repeat
+            task = self._state.open.get(key)
+            if task is None or result.rung != expected.get(key, task.rung):
+                continue
+            event = (reported if result.id >= 0 else probed)(seat, result, task)
+            climbs = event["type"] == "reported" and not self._is_last(result.rung)
+            if climbs and not result.repeat:
+                event |= self._decided(event, before.setdefault(result.rung, []))
+            expected[key] = result.rung + 1 if climbs and "then" not in event else None
+            events.append(event)
+            self._setups.pop(seat, None)
+        self._commit(*events)
+        for event in events:
+            key = event["id"], event["repeat"]
+            if key not in self._state.open:
+                self._leases.end(key)
+
+    def _decided(self, event: Event, before: list[Point]) -> dict[str, str]:
+        """Whether a candidate stops or pauses on its rung; `before` are values there that are not folded in yet."""
+        halving, candidate = self._settings.halving, self._state.by_id[event["id"]]
+        objectives = self._settings.objectives
+        if halving is None:
+            return {}
+        mine = objective_values(objectives, score_of(event, objectives[0]), candidate.costs)
+        before.append(mine)
+        if candidate.role is not None:
+            return {}  # what the search is compared with has to be known to the end
+        if halving["kind"] == "promotion" or self._settings.generation is not None:
+            return {"then": "pauses"}
+        window = int(halving["window"])
+        known = [point for point, _ in self._state.rungs.get(event["rung"], [])[-window:]]
+        return {} if goes_on([*known, *before[:-1]], mine, halving["factor"], window) else {"then": "stops"}
+
+    def _promote(self, number: int) -> int:
+        """Send paused candidates on to their next rung, at most `number` of them; how many did go."""
+        halving, state = self._settings.halving, self._state
+        if halving is None or self._settings.generation is not None or state.stopped == "hours":
+            return 0
+        for done in range(number):
+            id = self._ladder.next(state.rungs, state.paused, halving["factor"])
+            if id is None:
+                return done
+            self._commit({"type": "promoted", "ids": [id], "left": []})
+        return number
+
+    def _end_generation(self) -> None:
+        """Where nobody of a generation works any more: the best of those that paused go on, or all are told."""
+        state = self._state
+        if state.counts["running"] or not self._told.held:
+            return
+        halving = self._settings.halving
+        if halving is not None and state.paused:
+            members: dict[int, list[tuple[Point, int]]] = {}
+            for task in state.paused.values():
+                point = next(point for point, id in reversed(state.rungs[task.rung - 1]) if id == task.id)
+                members.setdefault(task.rung - 1, []).append((point, task.id))
+            best = best_of_generation(members, halving["factor"])
+            left = [id for _, id in members[min(members)] if id not in best]
+            self._commit({"type": "promoted", "ids": best, "left": left})
+        else:
+            self._commit({"type": "generation"})
+
+    def _hand(self, calls: Sequence[Call]) -> list[list[Key]]:
+        """What each caller is given of the tasks that wait; nothing new once the hours are over."""
+        more = self._state.stopped != "hours" and not (self._leases.waits() and self._out_of_time())
+        return [self._leases.hand(call.seat, call.number, call.holding, more) for call in calls]
 
     def _out_of_time(self) -> bool:
         """Whether the hours are over; what was begun is then finished, and nothing else begins."""
@@ -251,8 +365,11 @@ class Study:
     def _may_propose(self) -> bool:
         if self._state.stopped is not None or self._out_of_time():
             return False
+        patience = self._settings.patience
         if self._state.evaluations >= self._settings.evaluations:
             self._commit({"type": "stopped", "reason": "evaluations"})
+        elif patience is not None and self._state.since_better >= patience:
+            self._commit({"type": "stopped", "reason": "patience"})
         return self._state.stopped is None
 
     def _propose(self, number: int) -> None:
@@ -265,43 +382,66 @@ class Study:
                 self._commit({"type": "stopped", "reason": "exhausted"})
             if wanted <= 0 or self._state.stopped is not None or self.aborted or not self._moved():
                 return
-            first = len(self._state.by_id)
+            first, seeds = len(self._state.by_id), self._given(wanted)
             try:
-                proposals = self._given(first, wanted) or self._ask(range(first, first + wanted))
+                proposals = seeds or self._ask(range(first, first + wanted))
             except UserError as error:  # a user's own algorithm that breaks the contract
                 self.aborted = str(error)
                 return
             if isinstance(proposals, Finished):
+                if self._target is not None and (self._state.open or not self._no_more):
+                    # Under this limit; what is still out may say where the next one is.
+                    self._no_more = True
+                    if self._state.open:
+                        return
+                    continue
                 self._commit({"type": "stopped", "reason": "algorithm finished"})
                 return
             if isinstance(proposals, Wait) or not proposals:
-                if not self._state.unfinished():
+                if not self._state.open:
                     # Nobody owes it a result: it would wait for ever.
                     self._commit({"type": "stopped", "reason": "algorithm waits in vain"})
                 return
             before = self._state.evaluations
-            hashes = dict(self._state.by_hash)
-            self._commit(
-                *(self._asked(id, proposal, hashes) for id, proposal in enumerate(proposals[:wanted], start=first))
-            )
+            self._commit(*self._asked(first, proposals[:wanted]))
             wanted -= self._state.evaluations - before
+            del self._seeds[: len(seeds)]
 
     def _ask(self, ids: range) -> list[Proposal] | Wait | Finished:
         return self._told.algorithm.ask(ids) if self._state.informed else Wait()
 
-    def _given(self, first: int, number: int) -> list[Proposal]:
+    def _given(self, number: int) -> list[Proposal]:
         """Seeds that are left, then the plan that a target's move asks for."""
-        seeds = self._seeds[first : first + number]
-        if seeds or self._state.solved is None:
-            return seeds
+        if self._seeds or self._state.solved is None:
+            return self._seeds[:number]
         return [Proposal(self._state.solved, {"role": "solved"}, exact=True)]
+
+    def _repaired(self, proposals: Sequence[Proposal]) -> IntArray:
+        """Genes (proposals, knobs) as they are evaluated."""
+        genes = np.array([proposal.genes for proposal in proposals], dtype=np.int64)
+        loose = [place for place, proposal in enumerate(proposals) if not proposal.exact]
+        if loose:
+            genes[loose] = self._problem.repair(genes[loose])
+        return genes
+
+    def _asked(self, first: int, proposals: Sequence[Proposal]) -> list[Event]:
+        repaired = self._repaired(proposals)
+        costs = self._space.all_costs(repaired)
+        events: list[Event] = []
+        fresh: dict[Genes, int] = {}
+        for place, proposal in enumerate(proposals):
+            genes, id = tuple(repaired[place].tolist()), first + place
+            same_as = self._state.by_genes.get(genes, fresh.setdefault(genes, id))
+            plan_hash = self._space.table.hash(genes)
+            events.append(asked(id, genes, proposal.memo, plan_hash, costs[place], None if same_as == id else same_as))
+        return events
 
     def _moved(self) -> bool:
         """Move a target's budget where it is time to; False where nothing is to be asked now: the seeds' results are awaited, or
         the search is over.
         """
         state = self._state
-        if self._target is None or not state.informed or len(state.by_id) < len(self._seeds):
+        if self._target is None or not state.informed or self._seeds:
             return True
         doubtful = self._target.doubtful(state)
         if doubtful is not None:
@@ -309,9 +449,10 @@ class Study:
         if state.moves:
             # Where the algorithm finds nothing new there is nothing to wait for.
             early = state.done - state.done_at_move < MOVE_AFTER and state.duplicates_in_a_row < DUPLICATES_PER_ASK
+            early = early and not (self._no_more and not state.open)
             if state.solved is not None or early:
                 return True
-        elif state.unfinished():
+        elif state.open:
             return False
         move = self._target.next(state)
         if isinstance(move, str):
@@ -321,21 +462,12 @@ class Study:
             self._commit(moved(move.limit, move.genes))
         return True
 
-    def _asked(self, id: int, proposal: Proposal, hashes: dict[str, int]) -> Event:
-        genes = proposal.genes
-        if not proposal.exact:
-            genes = tuple(map(int, self._problem.repair(np.array([genes]))[0]))
-        plan = self._decode(genes)
-        same_as = hashes.get(plan.hash)
-        hashes.setdefault(plan.hash, id)
-        return asked(id, genes, proposal.memo, plan, self._describe_costs(plan), same_as)
-
     def _advance(self) -> None:
         """Nothing to hand out: begin to confirm, or finish, once nobody works any more."""
         state = self._state
-        if self._leases or state.stopped is None:
-            return
         out_of_time = state.stopped == "hours"
+        if len(self._leases) or state.stopped is None or (self._leases.waits() and not out_of_time):
+            return
         settings = self._settings
         if (settings.confirm or settings.retest) and not state.confirming and not out_of_time:
             try:
@@ -347,7 +479,7 @@ class Study:
             if ids or retested:
                 self._commit({"type": "confirm", "ids": ids, "repeats": settings.confirm_repeats, "retested": retested})
                 return
-        if out_of_time or not state.unfinished():
+        if out_of_time or not state.open:
             self._commit({"type": "finished"})
 
     def _worth_confirming(self) -> list[int]:
@@ -370,7 +502,7 @@ class Study:
         return Item(
             id=task.id,
             kind="confirm" if task.repeat else "candidate",
-            plan=Plan.from_json(candidate.plan),
+            plan=self._space.table.plan(candidate.genes),
             rung=task.rung,
             repeat=task.repeat,
             start=task.start,
@@ -380,7 +512,7 @@ class Study:
     def _probe(self, task: Task) -> Item:
         probing = self._state.probing
         assert probing is not None
-        plan = self._decode(probing.genes(task.id))
+        plan = self._space.table.plan(probing.genes(task.id))
         if probing.source == "table":
             return Item(task.id, "probe", plan, rung=0)
         return Item(task.id, "gradients", plan, rung=0, changes=tuple(probe.change for probe in probing.probes))

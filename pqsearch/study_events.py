@@ -9,15 +9,15 @@ from typing import Any
 
 from pqsearch.errors import UserError
 from pqsearch.journal.file import Event
-from pqsearch.plan import Plan, Result
+from pqsearch.plan import Result
 from pqsearch.problem import Genes
-from pqsearch.study_state import Task
+from pqsearch.study_fold import Task
 
 
 def asked(
-    id: int, genes: Genes, memo: Mapping[str, Any], plan: Plan, costs: Mapping[str, float], same_as: int | None
+    id: int, genes: Genes, memo: Mapping[str, Any], plan_hash: str, costs: Mapping[str, float], same_as: int | None
 ) -> Event:
-    """A candidate was proposed. Plan and costs are written out, so that a journal can be read without its problem.
+    """A candidate was proposed; what its genes mean is in the last `opened`, so that a journal can be read without its problem.
 
     `same_as` is the candidate that had the same plan before: that one's results count for this one.
     """
@@ -26,8 +26,7 @@ def asked(
         "id": id,
         "genes": list(genes),
         "memo": memo,
-        "plan": plan.to_json(),
-        "plan_hash": plan.hash,
+        "plan_hash": plan_hash,
         "costs": costs,
         "same_as": same_as,
     }

@@ -109,6 +109,7 @@ def _search_facts(run: RunDirectory) -> dict[str, Any]:
         "evaluations": study.evaluations,
         "asked": progress["asked"],
         "failed": progress["failed"],
+        "halted": progress["halted"],
         "stopped": study.stopped,
         "proxy_noise": _noise(study.candidates()),
         "proxy_accuracy": {role: _proxy(row) for role in COMPARED if (row := study.best(role)) is not None},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from pqsearch.journal.file import Event
 from pqsearch.problem import Algorithm, Genes, Judge, Outcome, Prior, Problem
 from pqsearch.settings import Settings
-from pqsearch.study_state import StudyState, objective_values, score_of
+from pqsearch.study_fold import ENDED, Candidate, objective_values, score_of
+from pqsearch.study_state import StudyState
 
 
 class Move(Protocol):
@@ -59,7 +60,7 @@ class Telling:
         self.algorithm = make(None)
         self.members = 0  # of the generation that is out
         self._early: list[Event] = []
-        self._held: list[int] = []
+        self.held: list[int] = []  # candidates that ended and are not told yet
 
     def see(self, event: Event) -> None:
         """Take in an event about candidates."""
@@ -67,19 +68,27 @@ class Telling:
             self._early.append(event)
         kind = event["type"]
         if kind == "asked":
-            self.algorithm.asked(event["id"], tuple(event["genes"]), event["memo"])
-            source = event["same_as"]
-            self.members += source is None
-            if source is not None and self._state.by_id[source].state in ("done", "failed"):
-                self._tell(event["id"], self._outcome(source))
-        elif kind in ("reported", "failed") and event["repeat"] == 0:
             candidate = self._state.by_id[event["id"]]
-            if candidate.state in ("done", "failed"):
-                self._held.append(candidate.id)
-            if self._settings.generation is None or not self._out():
-                for id in sorted(self._held):
-                    self._tell_copies(id)
-                self._held, self.members = [], 0
+            self.algorithm.asked(candidate.id, candidate.genes, self._memo(candidate))
+            self.members += candidate.same_as is None
+            if candidate.same_as is not None and self._state.by_id[candidate.source].state in ENDED:
+                self._tell(candidate.id, self._outcome(candidate.source))
+        elif kind in ("reported", "failed") and event["repeat"] == 0:
+            if self._state.by_id[event["id"]].state in ENDED:
+                self.held.append(event["id"])
+            if self._settings.generation is None:
+                self._tell_held()
+        elif kind == "generation":
+            self._tell_held()
+
+    def _tell_held(self) -> None:
+        for id in sorted(set(self.held)):
+            self._tell_copies(id)
+        self.held, self.members = [], 0
+
+    def _memo(self, candidate: Candidate) -> dict[str, Any]:
+        """A memo means something only to the algorithm that wrote it; to another one the candidate is a seed."""
+        return candidate.memo if candidate.algorithm == self._settings.algorithm else {}
 
     def leading(self, number: int) -> list[int]:
         """Whom the algorithm takes for the best, each as the candidate that was measured; none where it has no view."""
@@ -91,7 +100,7 @@ class Telling:
 
     def inform(self, prior: Prior) -> None:
         """The algorithm begins anew with what was found out; what it has seen so far, the seeds, it is shown again."""
-        self.algorithm, self._held, self.members = self._make(prior), [], 0
+        self.algorithm, self.held, self.members = self._make(prior), [], 0
         for event in self._early:
             self.see(event)
 
@@ -100,27 +109,25 @@ class Telling:
         assert self._mover is not None
         self.algorithm = self._mover.algorithm(self._state.prior, limit)
         for candidate in self._state.by_id.values():
-            self.algorithm.asked(candidate.id, candidate.genes, candidate.memo)
-            if self._state.by_id[candidate.source].state in ("done", "failed"):
+            self.algorithm.asked(candidate.id, candidate.genes, self._memo(candidate))
+            if self._state.by_id[candidate.source].state in ENDED:
                 self._tell(candidate.id, self._outcome(candidate.source))
 
     def _tell(self, id: int, outcome: Outcome) -> None:
-        """A plan over the limit that a target has moved to would be the best by far and teach what is not allowed."""
+        """A plan over the limit that a target has moved to, or over the budgets of today, would be the best by far and teach
+        what is not allowed.
+        """
         candidate, target = self._state.by_id[id], self._settings.target
         if target is not None and self._state.moves and candidate.costs[target["minimize"]] > self._state.moves[-1]:
             return
-        self.algorithm.tell(id, candidate.genes, outcome)
+        if not self._state.breaks(candidate, self._settings.budgets):
+            self.algorithm.tell(id, candidate.genes, outcome)
 
     def _tell_copies(self, id: int) -> None:
         """What a candidate was worth counts for its copies too."""
         outcome = self._outcome(id)
-        for other in self._state.by_id.values():
-            if other.id == id or other.same_as == id:
-                self._tell(other.id, outcome)
-
-    def _out(self) -> bool:
-        """Whether any candidate still owes its first result."""
-        return any(task.id >= 0 and not task.repeat for task in self._state.unfinished())
+        for told in sorted([id, *self._state.copies.get(id, ())]):
+            self._tell(told, outcome)
 
     def _outcome(self, id: int) -> Outcome:
         candidate = self._state.by_id[id]

@@ -10,7 +10,8 @@ import numpy as np
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
-from pqsearch.plan import FLOAT_BITS, Change, LayerPlan, ModelInfo, Plan, channels_kept
+from pqsearch.plan import FLOAT_BITS, Change, ModelInfo, Plan, channels_kept
+from pqsearch.plan_table import PlanTable
 from pqsearch.problem import FloatArray, Genes, IntArray, Prior
 from search_spaces.costs import Costs, Decoded
 from search_spaces.feasible import find_feasible, reach
@@ -49,6 +50,7 @@ class Space:
         self.kinds = tuple(knob.kind for knob in self.knobs)
         self.values = tuple(knob.values for knob in self.knobs)
         self.levels = tuple(len(values) for values in self.values)
+        self.table = PlanTable([(knob.kind, knob.name, knob.values) for knob in self.knobs])
         self.grid = {
             kind: values
             for kind, values in (
@@ -152,15 +154,7 @@ class Space:
 
     def decode(self, genes: Genes) -> Plan:
         """The plan that genes stand for; names every prunable group and every layer."""
-        groups: dict[str, float] = {}
-        bits: dict[str, dict[str, int]] = {}
-        for knob, level in zip(self.knobs, genes, strict=True):
-            value = knob.values[level]
-            if knob.kind == "prune_rate":
-                groups[knob.name] = value
-            else:
-                bits.setdefault(knob.name, {})[knob.kind] = int(value)
-        return Plan(groups, {name: LayerPlan(**knobs) for name, knobs in bits.items()})
+        return self.table.plan(genes)
 
     def encode(self, plan: Plan) -> Genes:
         """The nearest genes of a plan. Raises `UserError` for names that the model does not have."""
@@ -183,6 +177,12 @@ class Space:
             np.array([[layer.act_bits for layer in layers]]),
         )
         return dict(zip(self._all_costs.budgets, map(float, self._all_costs(plans)[0]), strict=True))
+
+    def all_costs(self, genes: IntArray) -> list[dict[str, float]]:
+        """Every cost there is, for each of a population (plans, knobs)."""
+        return [
+            dict(zip(self._all_costs.budgets, row, strict=True)) for row in self._all_costs(self.expand(genes)).tolist()
+        ]
 
     def _check_names(self, plan: Plan) -> None:
         problems = []

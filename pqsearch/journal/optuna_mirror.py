@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pqsearch.problem import Problem
 
-DONE = ("done", "failed")
+STATES = {"done": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.PRUNED}
 
 
 class Mirror:
@@ -45,8 +45,8 @@ class Mirror:
         self._study = -1
 
     def follow(self, candidates: Sequence[Mapping[str, Any]]) -> None:
-        """Add the candidates that ended since the last call."""
-        fresh = [row for row in candidates if row["state"] in DONE and row["id"] not in self._known]
+        """Add those of `candidates` that have ended and are not there yet."""
+        fresh = [row for row in candidates if row["state"] in STATES and row["id"] not in self._known]
         if self._storage is None:
             self._rebuild(fresh)
         else:
@@ -70,10 +70,10 @@ class Mirror:
             self._known.add(row["id"])
 
     def _trial(self, row: Mapping[str, Any]) -> FrozenTrial:
-        failed = row["state"] == "failed"
+        done = row["state"] == "done"
         measured = [entry for entry in row["measurements"] if entry["repeat"] == 0]
         score, *costs = self._objectives
-        values = [] if failed else [measured[-1][score], *(row["costs"][name] for name in costs)]
+        values = [] if not done else [measured[-1][score], *(row["costs"][name] for name in costs)]
         params = {
             name: self._values[knob][level]
             for knob, (name, level) in enumerate(zip(self._distributions, row["genes"], strict=True))
@@ -82,7 +82,7 @@ class Mirror:
         return FrozenTrial(
             number=-1,  # the storage numbers it
             trial_id=-1,
-            state=TrialState.FAIL if failed else TrialState.COMPLETE,
+            state=STATES[row["state"]],
             value=None,
             values=values or None,
             datetime_start=datetime.fromtimestamp(row["began"]),

@@ -27,6 +27,7 @@ ROLES = {
 ENDS = {
     "evaluations": "all evaluations that were asked for are done",
     "hours": "its hours were over",
+    "patience": "nothing better had come for as many plans as study.patience allows",
     "target settled": "no plan worth the effort is expected to be smaller and still hold the target",
     "target infeasible": "no plan can hold the target",
     "algorithm finished": "the algorithm has no more to propose",
@@ -165,9 +166,10 @@ def _spoken(name: str) -> str:
 def _search_words(summary: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> str:
     images = next(row["images"] for row in candidates if row["state"] == "done")
     failed = f" {summary['failed']} failed." if summary.get("failed") else ""
+    halted = f" {summary['halted']} stopped at an early rung." if summary.get("halted") else ""
     again = sum(len(row.get("repeats") or ()) > 1 for row in candidates)
     return (
-        f"Proxy accuracies are measured on {images} training images that nothing trains on.{failed} "
+        f"Proxy accuracies are measured on {images} training images that nothing trains on.{failed}{halted} "
         f"{again} {'plan was' if again == 1 else 'plans were'} measured again with fresh seeds.{_end(summary)}"
     )
 

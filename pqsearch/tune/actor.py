@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from pqsearch.plan import ModelInfo, Result
 from pqsearch.problem import Finished, Wait
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import parse_spec
-from pqsearch.study import Study
+from pqsearch.study import Answer, Call, Study
 
 log = logging.getLogger(__name__)
+
+#: Candidates that the mirror is given at once.
+MOST_FOLLOWED = 100
 
 
 class StudyService:
@@ -27,6 +31,9 @@ class StudyService:
         self._arguments = (parse_spec(spec), self._run, ModelInfo.from_json(info), baseline)
         self._opened: OpenedStudy | None = None
         self._mirror: Mirror | None = None
+        self._calls: list[tuple[Call, asyncio.Future[Answer]]] = []
+        self._following: asyncio.Task[None] | None = None
+        self._followed = 0
 
     @property
     def _study(self) -> Study:
@@ -36,53 +43,91 @@ class StudyService:
             self._mirror = self._opened.mirror
         return self._opened.study
 
-    def join(self, seat: str, incarnation: str, capacity: dict[str, Any]) -> None:
+    async def join(self, seat: str, incarnation: str, capacity: dict[str, Any]) -> None:
         self._study.join(seat, incarnation, capacity)
 
-    def ask(self, seat: str, number: int = 1) -> dict[str, Any]:
-        """`{"state": "items" | "wait" | "finished", "items": [...]}`."""
-        answer = self._study.ask(seat, number)
-        if isinstance(answer, Wait):
+    async def exchange(
+        self, seat: str, results: list[Result], number: int, holding: list[tuple[int, int]]
+    ) -> dict[str, Any]:
+        """`{"state": "items" | "wait" | "finished", "items": [...]}`, once what was handed in is on disk.
+
+        Callers that arrive while others are served are served together: one commit for all.
+        """
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._calls.append((Call(seat, results, number, holding), answer))
+        if len(self._calls) == 1:
+            asyncio.get_running_loop().call_soon(self._serve)
+        found = await answer
+        if isinstance(found, Wait):
             return {"state": "wait", "items": []}
-        if isinstance(answer, Finished) or self._study.aborted:
+        if isinstance(found, Finished) or self._study.aborted:
             return {"state": "finished", "items": []}
-        return {"state": "items", "items": answer}
+        return {"state": "items", "items": found}
 
-    def report(self, seat: str, results: list[Result]) -> None:
-        self._study.report(seat, results)
-        for result in results:
-            self._clean(result)
-        self._follow()
+    def _serve(self) -> None:
+        waiting, self._calls = self._calls, []
+        try:
+            answers = self._study.exchange([call for call, _ in waiting])
+        except Exception as error:
+            for _, answer in waiting:
+                answer.set_exception(error)
+            return
+        for (_, answer), found in zip(waiting, answers, strict=True):
+            answer.set_result(found)
+        for call, _ in waiting:
+            for result in call.results:
+                self._clean(result)
+        if self._following is None:
+            self._following = asyncio.get_running_loop().create_task(self._follow())
 
-    def beat(self, seat: str) -> None:
+    async def fail(self, seat: str, id: int, reason: str, repeat: int) -> None:
+        self._study.fail(seat, id, reason, repeat)
+
+    async def beat(self, seat: str) -> None:
         self._study.beat(seat)
 
-    def leave(self, seat: str, incarnation: str | None, reason: str, died: bool = False) -> None:
+    async def leave(self, seat: str, incarnation: str | None, reason: str, died: bool = False) -> None:
         self._study.leave(seat, incarnation, reason, died)
 
-    def setup_failed(self, seat: str, reason: str) -> None:
+    async def setup_failed(self, seat: str, reason: str) -> None:
         self._study.setup_failed(seat, reason)
 
-    def progress(self) -> dict[str, Any]:
+    async def progress(self) -> dict[str, Any]:
         return {**self._study.progress(), "aborted": self._study.aborted, "finished": self._study.finished}
 
-    def close(self) -> None:
-        """Flush the mirror and give the lock back."""
-        self._follow()
-        if self._opened is not None:
-            self._opened.close()
+    async def close(self) -> None:
+        """Bring the mirror up to date and give the lock back."""
+        if self._opened is None:
+            return
+        if self._following is not None:
+            await self._following
+        await self._follow()
+        if self._mirror is not None:
+            # Whoever still pauses on a rung stays there.
+            self._add_to_mirror(self._mirror, [self._study.state.row(id) for id, _ in self._study.state.paused])
+        self._opened.close()
 
     def _clean(self, result: Result) -> None:
-        """Weights of rungs that a candidate has climbed past are never read again."""
-        if result.weights is None:
+        """Weights of rungs that a candidate has climbed past, or stopped on, are never read again."""
+        task = self._study.state.tasks.get((result.id, result.repeat))
+        if task is None or task.finished:
             for path in self._run.scratch.glob(f"{result.id}-{result.repeat}-*.pth"):
                 path.unlink(missing_ok=True)
 
-    def _follow(self) -> None:
-        if self._mirror is None:
-            return
+    async def _follow(self) -> None:
+        """Bring the mirror up to date beside the search, some candidates at a time."""
+        ended = self._study.state.ended
+        while self._mirror is not None and self._followed < len(ended):
+            ids = ended[self._followed : self._followed + MOST_FOLLOWED]
+            self._followed += len(ids)
+            # Those that pause may go on: an Optuna trial ends once.
+            rows = [self._study.state.row(id) for id in ids if (id, 0) not in self._study.state.paused]
+            await asyncio.to_thread(self._add_to_mirror, self._mirror, rows)
+        self._following = None
+
+    def _add_to_mirror(self, mirror: Mirror, rows: list[dict[str, Any]]) -> None:
         try:
-            self._mirror.follow(self._study.candidates())
+            mirror.follow(rows)
         except Exception as error:
             # The mirror is a view; losing it must never cost a search.
             log.warning("the Optuna mirror stopped: %s", error)

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ from ray import tune
 from pqsearch.plan import Item, Result
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import parse_spec
+from pqsearch.study_fold import Key
+from pqsearch.tune.lane import Lane
+from pqsearch.tune.time_limits import TimeLimits
 
-#: How long one `step` waits for work before it gives Tune a sign of life.
+#: How long one `step` lasts at least: Tune's own loop takes a few hundred results a second, from all workers together.
 STEP_SECONDS = 5.0
-POLL_SECONDS = 0.1
+#: Where the study has nothing yet, how long until it is asked again: a moment, and longer each time.
+POLL_SECONDS, LONGEST_POLL_SECONDS = 0.05, 0.5
 
 
 class Worker(tune.Trainable):
@@ -35,7 +40,9 @@ class Worker(tune.Trainable):
         except Exception as error:
             ray.get(self.study.setup_failed.remote(self.seat, f"{type(error).__name__}: {error}"))
             raise
-        self.started = RunDirectory(config["run_dir"]).logs / f"started-{self.seat}.jsonl"
+        logs = RunDirectory(config["run_dir"]).logs
+        self.started = logs / f"started-{self.seat}.jsonl"
+        self.limits = TimeLimits([rung.max_seconds for rung in self.context.spec.rungs], logs / f"hung-{self.seat}.log")
         capacity = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -43,30 +50,46 @@ class Worker(tune.Trainable):
             **_capacity(self.context),
         }
         ray.get(self.study.join.remote(self.seat, self.incarnation, capacity))
+        self.lane = Lane(self._begin, time.monotonic)
 
     def step(self) -> dict[str, Any]:
-        deadline = time.monotonic() + STEP_SECONDS
-        while True:
-            answer = ray.get(self.study.ask.remote(self.seat))
-            if answer["state"] == "finished":
-                return {"results": [], "done": True}
-            if answer["items"]:
-                results = [self._evaluate(item) for item in answer["items"]]
-                ray.get(self.study.report.remote(self.seat, results))
-                return {"results": [_row(result) for result in results], "done": False, **_scalars(results[-1])}
-            if time.monotonic() > deadline:
-                ray.get(self.study.beat.remote(self.seat))
-                return {"results": [], "done": False}
-            time.sleep(POLL_SECONDS)
+        rows, scalars = [], {}
+        deadline, poll = time.monotonic() + STEP_SECONDS, POLL_SECONDS
+        while time.monotonic() < deadline:
+            item = self.lane.next()
+            if item is not None:
+                began = time.monotonic()
+                result = self._evaluate(item)
+                self.lane.done(item, result, time.monotonic() - began)
+                rows.append(_row(result))
+                scalars, poll = _scalars(result), POLL_SECONDS
+            elif self.lane.finished:
+                self.lane.flush()
+                return {"results": rows, "done": True, **scalars}
+            else:
+                time.sleep(poll)
+                poll = min(2 * poll, LONGEST_POLL_SECONDS)
+        ray.get(self.study.beat.remote(self.seat))
+        return {"results": rows, "done": False, **scalars}
 
     def cleanup(self) -> None:
+        self.lane.flush()
         ray.get(self.study.leave.remote(self.seat, self.incarnation, "the worker ended"))
+
+    def _begin(self, results: Sequence[Result], number: int, holding: Sequence[Key]) -> Callable[[], dict[str, Any]]:
+        answer = self.study.exchange.remote(self.seat, list(results), number, list(holding))
+        return lambda: ray.get(answer)
 
     def _evaluate(self, item: Item) -> Result:
         from trainers.proxy import evaluate
 
         _note_start(self.started, self.seat, item)
-        return evaluate(self.context, item)
+        with self.limits.watch(item, self._hangs):
+            return evaluate(self.context, item)
+
+    def _hangs(self, item: Item, seconds: float) -> None:
+        reason = f"took longer than rungs[{item.rung}].max_seconds = {seconds:g} and was ended"
+        ray.get(self.study.fail.remote(self.seat, item.id, reason, item.repeat))
 
 
 def _context(config: dict[str, Any]) -> Any:
@@ -93,8 +116,6 @@ def _note_start(path: Path, seat: str, item: Item) -> None:
     row = {"seat": seat, "id": item.id, "rung": item.rung, "repeat": item.repeat, "plan": item.plan.hash}
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _row(result: Result) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pqsearch.plan import LayerPlan, Plan
+from pqsearch.plan import Plan
+from pqsearch.plan_table import PlanTable
 from pqsearch.problem import FloatArray, Genes, IntArray, Prior
 
 #: Algorithms that propose a list of plans, whatever comes back, and are finished.
@@ -68,12 +69,18 @@ class Knapsack:
             slack -= up * weight
         return found
 
+    @property
+    def table(self) -> PlanTable:
+        return PlanTable([("weight_bits", f"layer{knob}", values) for knob, values in enumerate(self.values)])
+
     def decode(self, genes: Genes) -> Plan:
-        values = self.values
-        return Plan(layers={f"layer{knob}": LayerPlan(int(values[knob][level]), 8) for knob, level in enumerate(genes)})
+        return self.table.plan(genes)
 
     def encode(self, plan: Plan) -> Genes:
         return tuple(plan.layer(f"layer{knob}").weight_bits - 2 for knob in range(len(self.levels)))
+
+    def all_costs(self, genes: IntArray) -> list[dict[str, float]]:
+        return [{"bits": float(cost)} for cost in self.costs(genes)[:, 0]]
 
     def costs_of(self, plan: Plan) -> dict[str, float]:
         return {"bits": float(self.costs(np.array([self.encode(plan)]))[0, 0])}

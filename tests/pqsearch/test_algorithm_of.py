@@ -143,9 +143,7 @@ def _why_it_ended(own: Answering, settings: Settings, path: Path) -> str:
     """The words of a search that gives its user's algorithm up."""
     journal, events, _ = Journal.open(path, time.time)
     algorithm = Watched(own, PROBLEM, "mine:Mine")
-    study = Study(
-        PROBLEM, PROBLEM.decode, PROBLEM.costs_of, lambda prior: algorithm, journal, settings, time.time, events=events
-    )
+    study = Study(PROBLEM, lambda prior: algorithm, journal, settings, time.time, events=events)
     with pytest.raises(SearchAborted) as caught:
         run_locally(study, _evaluated)
     journal.close()

@@ -47,7 +47,7 @@ def test_three_objectives_agree_with_counting_drops_of_rain() -> None:
 def _searched(path: Path) -> Study:
     journal, events, _ = Journal.open(path, lambda: 0.0)
     study = Study(
-        PROBLEM, PROBLEM.decode, PROBLEM.costs_of, lambda prior: rooms.load("algorithms", "nsga2")(PROBLEM, 0, population=6),
+        PROBLEM, lambda prior: rooms.load("algorithms", "nsga2")(PROBLEM, 0, population=6),
         journal, Settings(60, objectives=("accuracy", "bits")), lambda: 0.0, events=events,
     )  # fmt: skip
 

@@ -40,7 +40,7 @@ def _open(
         return rooms.load("algorithms", "genetic")(PROBLEM, 0, population=4)
 
     study = Study(
-        PROBLEM, PROBLEM.decode, PROBLEM.costs_of, make, journal, Settings(evaluations, **settings), lambda: 0.0,
+        PROBLEM, make, journal, Settings(evaluations, **settings), lambda: 0.0,
         events=events, seeds=SEEDS, probing=Probing(source, PROBLEM.levels, PROBES),
         informed_seeds=lambda prior: [
             Proposal(tuple(map(int, least_damage(PROBLEM, prior)[0])), {"role": "sensitivity_ilp"})

@@ -55,7 +55,7 @@ def _open(
     options = {"population": 4} if algorithm == "genetic" else {}
     search = rooms.load("algorithms", algorithm)(problem, 0, **options)
     study = Study(
-        problem, problem.decode, problem.costs_of, lambda prior: search, journal, settings, clock,
+        problem, lambda prior: search, journal, settings, clock,
         events=events, seeds=seeds, fingerprint=fingerprint or {"data": "a"},
     )  # fmt: skip
     return study, journal

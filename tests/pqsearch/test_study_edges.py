@@ -62,7 +62,7 @@ def _open(
     journal, events, _ = Journal.open(path, clock)
     algorithm = algorithm or rooms.load("algorithms", "genetic")(PROBLEM, 0, population=4)
     study = Study(
-        PROBLEM, PROBLEM.decode, PROBLEM.costs_of, lambda prior: algorithm, journal, settings, clock,
+        PROBLEM, lambda prior: algorithm, journal, settings, clock,
         events=events, fingerprint=fingerprint,
     )  # fmt: skip
     return study, journal

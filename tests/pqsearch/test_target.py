@@ -32,13 +32,15 @@ IMAGES = 4000
 BASELINE = 0.95
 
 
-def _spec(max_drop: float = 2.0, evaluations: int = 60, **changes: object) -> Spec:
+def _spec(
+    max_drop: float = 2.0, evaluations: int = 60, algorithm: str = "surrogate_exchange", **changes: object
+) -> Spec:
     values = small_spec(
         study__evaluations=evaluations,
         study__objectives=["accuracy"],
         target={"max_drop": max_drop, "minimize": "size_bytes"},
         sensitivity={"source": "none"},
-        algorithm={"name": "surrogate_exchange"},
+        algorithm={"name": algorithm},
         rungs=[{"kind": "calibrate", "images": 64}],
         **changes,
     )
@@ -62,7 +64,7 @@ def _study(path: Path, spec: Spec) -> tuple[Study, Journal]:
     journal, events, _ = Journal.open(path, clock)
     space = target.start
     study = Study(
-        space, space.decode, space.costs_of, lambda prior: target.algorithm(prior, target.high), journal, settings(spec),
+        space, lambda prior: target.algorithm(prior, target.high), journal, settings(spec),
         clock, events=events, seeds=target.seeds() + target.ladder(None), target=target,
     )  # fmt: skip
     return study, journal
@@ -98,6 +100,13 @@ def _evaluator(scale: float = 0.5, floor: float = 0.0) -> Callable[[Item], Resul
         )
 
     return evaluate
+
+
+def test_an_algorithm_that_has_nothing_more_under_one_limit_goes_on_under_the_next(tmp_path: Path) -> None:
+    study, _ = _study(tmp_path / "j", _spec(evaluations=40, algorithm="sensitivity_ilp"))
+    run_locally(study, _evaluator())
+    assert len(study.state.moves) > 2
+    assert study.state.target()["state"] == "held"  # type: ignore[index]
 
 
 def test_the_smallest_plan_that_surely_holds_the_drop_is_found(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Who holds what: each task one seat, oldest first, and what may have taken a worker down goes out alone."""
+
+from __future__ import annotations
+
+from pqsearch.leases import Leases
+from pqsearch.study_fold import Fold, Task
+
+
+def _state(*keys: tuple[int, int]) -> Fold:
+    state = Fold()
+    for id, repeat in keys:
+        task = Task(id, repeat)
+        state.tasks[id, repeat] = state.open[id, repeat] = task
+        state.opened_tasks.append((id, repeat))
+    return state
+
+
+def test_probes_come_first_then_the_oldest_candidates() -> None:
+    leases = Leases(_state((3, 0), (0, 1), (0, 0), (-1, 0)))
+    assert leases.hand("a", 4) == [(-1, 0), (0, 0), (0, 1), (3, 0)]
+    assert not leases.waits()
+
+
+def test_a_seat_is_given_what_it_was_given_before_and_does_not_know_of() -> None:
+    leases = Leases(_state((0, 0), (1, 0), (2, 0)))
+    assert leases.hand("a", 1) == [(0, 0)]
+    assert leases.hand("a", 1) == [(0, 0)], "the answer may have been lost"
+    assert leases.hand("a", 1, [(0, 0)]) == [(1, 0)]
+    assert leases.hand("b", 2) == [(2, 0)]
+
+
+def test_what_a_seat_gives_back_is_handed_out_again() -> None:
+    leases = Leases(_state((0, 0), (1, 0)))
+    leases.hand("a", 2)
+    assert leases.give_back("a") == [(0, 0), (1, 0)]
+    assert leases.hand("b", 1) == [(0, 0)]
+
+
+def test_a_suspect_is_handed_out_alone_and_nothing_beside_it() -> None:
+    state = _state((0, 0), (1, 0), (2, 0))
+    state.tasks[0, 0].deaths = 1
+    leases = Leases(state)
+    assert leases.hand("a", 3) == [(0, 0)]
+    assert leases.hand("a", 3, [(0, 0)]) == []
+    assert leases.hand("b", 2) == [(1, 0), (2, 0)]
+
+
+def test_a_seat_that_holds_something_is_given_no_suspect() -> None:
+    state = _state((0, 0), (1, 0), (2, 0))
+    leases = Leases(state)
+    assert leases.hand("a", 1) == [(0, 0)]
+    state.tasks[1, 0].deaths = 1
+    assert leases.hand("a", 1, [(0, 0)]) == [(2, 0)]
+    assert leases.waits()
+    assert leases.hand("b", 1) == [(1, 0)]
+
+
+def test_what_has_ended_is_nobodys() -> None:
+    state = _state((0, 0))
+    leases = Leases(state)
+    leases.hand("a", 1)
+    del state.open[0, 0]
+    leases.end((0, 0))
+    assert len(leases) == 0
+    assert leases.hand("a", 1) == []
