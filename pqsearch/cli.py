@@ -102,6 +102,24 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     solve.add_argument("--predict-only", action="store_true", help="say what is expected, measure nothing")
     solve.add_argument("--out", metavar="PLAN.json", help="also write the plan, for `pqsearch finetune --plan`")
+    imitate = _with_spec(
+        add(
+            "simulate", "say how long a search would take on so many workers, and how good it would be",
+            "pqsearch simulate examples/digits.toml --workers 1000 --evaluations 100000 --seconds 20", _simulate,
+        )
+    )  # fmt: skip
+    imitate.add_argument("--workers", type=int, required=True)
+    imitate.add_argument("--evaluations", type=int, required=True)
+    imitate.add_argument(
+        "--like", metavar="RUN_DIR", help="seconds, failures and scores as this run of the spec had them"
+    )
+    imitate.add_argument("--seconds", type=float, help="what one rung takes, instead")
+    imitate.add_argument("--failures", type=float, help="chance that a rung fails")
+    imitate.add_argument("--start", type=float, default=0.0, help="seconds until a worker has loaded its data")
+    imitate.add_argument(
+        "--algorithm", action="append", default=[], metavar="NAME", help="instead of the spec's; may be repeated"
+    )
+    imitate.add_argument("--json", metavar="FILE", help="also write everything as JSON")
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
         "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters"
@@ -260,6 +278,31 @@ def _limits(texts: Sequence[str]) -> dict[str, float]:
     if problems:
         raise UserError(problems)
     return found
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from pqsearch.run_dir import write_atomically
+    from pqsearch.simulating import simulate_spec, simulated_table
+    from pqsearch.spec import load_spec
+
+    spec = load_spec(options.spec, options.set)
+    found = simulate_spec(
+        spec,
+        options.workers,
+        options.evaluations,
+        like=options.like,
+        seconds=options.seconds,
+        failures=options.failures,
+        start=options.start,
+        algorithms=options.algorithm,
+    )
+    print(simulated_table(found))
+    if options.json:
+        text = json.dumps({name: asdict(one) for name, one in found.items()}, indent=2)
+        write_atomically(Path(options.json), text + "\n")
+    return 0
 
 
 def _list(options: argparse.Namespace) -> int:

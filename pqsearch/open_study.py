@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from pqsearch import environment, rooms
 from pqsearch.algorithm_of import algorithm_of
 from pqsearch.algorithms._integer_program import least_damage
-from pqsearch.journal.file import Journal
+from pqsearch.journal.file import Event, Journal
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.optuna_mirror import Mirror
 from pqsearch.plan import ModelInfo
@@ -61,35 +62,48 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
 
     Raises `UserError` when another process holds the journal or when it belongs to something else.
     """
-    target = target_of(spec, info)
-    space = space_of(spec, info) if target is None else target.start
     lock = Lock(run.path / "journal.lock")
     lock.acquire()
     with ExitStack() as undo:
         undo.callback(lock.release)
         journal, events, torn = Journal.open(run.journal, time.time)
         undo.callback(journal.close)
-        study = Study(
-            space,
-            lambda prior: algorithm_of(spec.algorithm, space.with_prior(prior), spec.study.seed),
-            journal,
-            settings(spec),
-            time.time,
-            events=events,
-            seeds=given_plans(spec.study.plans, space) + _first(spec, space, target),
-            probing=probing(spec, space),
-            informed_seeds=lambda prior: informed_seeds(space, prior) if target is None else target.ladder(prior),
-            target=target,
-            fingerprint=fingerprint(spec, info, baseline),
-            versions=environment.versions(),
-        )
+        study = make_study(spec, info, journal, time.time, events, fingerprint(spec, info, baseline))
         storage = Path(spec.study.storage) if spec.study.storage else run.optuna
-        names = [f"{knob.kind}/{knob.name}" for knob in space.knobs]
+        space = study.space
+        names = [f"{kind}/{name}" for kind, name, _ in space.table.rows]
         mirror = Mirror(storage, spec.study.name, space, names, objectives=spec.study.objectives)
         if torn:
             log.warning("the last line of %s was torn and is dropped: that event had not been acted on", run.journal)
         undo.pop_all()  # from here on the caller closes
     return OpenedStudy(study, mirror, lock, journal)
+
+
+def make_study(
+    spec: Spec,
+    info: ModelInfo,
+    journal: Journal,
+    clock: Callable[[], float],
+    events: Sequence[Event] = (),
+    belongs_to: Mapping[str, Any] | None = None,
+) -> Study:
+    """The study of a spec on a journal that holds `events`; `belongs_to` is what another journal of it must agree with."""
+    target = target_of(spec, info)
+    space = space_of(spec, info) if target is None else target.start
+    return Study(
+        space,
+        lambda prior: algorithm_of(spec.algorithm, space.with_prior(prior), spec.study.seed),
+        journal,
+        settings(spec),
+        clock,
+        events=events,
+        seeds=given_plans(spec.study.plans, space) + _first(spec, space, target),
+        probing=probing(spec, space),
+        informed_seeds=lambda prior: informed_seeds(space, prior) if target is None else target.ladder(prior),
+        target=target,
+        fingerprint=belongs_to,
+        versions=environment.versions(),
+    )
 
 
 def target_of(spec: Spec, info: ModelInfo) -> Target | None:

@@ -39,7 +39,7 @@ MOVE_AFTER = 8
 #: Duplicates looked through in one call, so that no call takes long.
 DUPLICATES_PER_ASK = 20
 #: For so many seats one candidate is proposed ahead: proposals made together cost a fraction of as many single ones.
-SEATS_PER_AHEAD = 16
+SEATS_PER_AHEAD = 8
 
 
 class Searched(Problem, Protocol):
@@ -212,8 +212,23 @@ class Study:
         return self._state
 
     @property
+    def space(self) -> Searched:
+        return self._space
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    @property
     def finished(self) -> bool:
         return self._state.finished
+
+    def genes_of(self, item: Item) -> Genes:
+        """The genes behind an item; those of the dearest plan where it is about no plan."""
+        if item.id >= 0:
+            return self._state.by_id[item.id].genes
+        assert self._state.probing is not None
+        return self._state.probing.genes(item.id)
 
     def progress(self) -> dict[str, Any]:
         """Where the search stands: done, total, running, best, rate, ETA."""

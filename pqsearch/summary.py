@@ -111,7 +111,7 @@ def _search_facts(run: RunDirectory) -> dict[str, Any]:
         "failed": progress["failed"],
         "halted": progress["halted"],
         "stopped": study.stopped,
-        "proxy_noise": _noise(study.candidates()),
+        "proxy_noise": noise_of(study.candidates()),
         "proxy_accuracy": {role: _proxy(row) for role in COMPARED if (row := study.best(role)) is not None},
         "target": study.target(),
         "sensitivity": study.probing.source if study.probing is not None else "none",
@@ -123,7 +123,7 @@ def _proxy(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"value": float(np.mean(row["repeats"])), "images": row["images"], "measurements": len(row["repeats"])}
 
 
-def _noise(candidates: list[dict[str, Any]]) -> dict[str, Any] | None:
+def noise_of(candidates: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Standard deviation of a plan's proxy accuracy over training seeds, pooled over the plans measured again."""
     repeats = [row["repeats"] for row in candidates if len(row.get("repeats") or []) > 1]
     if not repeats:

@@ -52,17 +52,25 @@ class Steps:
 
         Known ones are mutated until they are new; where all tries were known the last one stays.
         """
-        found = self._repaired(np.stack(list(genes)))
-        taken: set[Genes] = set()
-        for index, rng in enumerate(rngs):
-            wanted = genes[index]
-            for retry in range(1, RETRIES + 1):
-                if found[index] not in seen and found[index] not in taken:
-                    break
-                wanted = self.mutate(rng, wanted, expected * (1 + retry))
-                found[index] = self._repaired(wanted[None])[0]
-            taken.add(found[index])
-        return found
+        tries = [[plan] for plan in self._repaired(np.stack(list(genes)))]
+        wanted = list(genes)
+        while True:
+            chosen: list[Genes] = []
+            taken: set[Genes] = set()
+            known: list[int] = []
+            for index, mine in enumerate(tries):
+                fresh = next((plan for plan in mine if plan not in seen and plan not in taken), None)
+                if fresh is None and len(mine) <= RETRIES:
+                    known.append(index)
+                chosen.append(fresh or mine[-1])
+                taken.add(chosen[-1])
+            if not known:
+                return chosen
+            # All of them at once: a plan repaired alone costs several times as much.
+            for index in known:
+                wanted[index] = self.mutate(rngs[index], wanted[index], expected * (1 + len(tries[index])))
+            for index, plan in zip(known, self._repaired(np.stack([wanted[index] for index in known])), strict=True):
+                tries[index].append(plan)
 
     def _repaired(self, genes: IntArray) -> list[Genes]:
         return [tuple(row) for row in self._problem.repair(self.legal(genes)).tolist()]

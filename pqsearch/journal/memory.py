@@ -1,0 +1,30 @@
+"""A journal that keeps nothing: for simulations, where nothing was paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pqsearch.journal.file import Event
+
+
+class MemoryJournal:
+    """Stamps events as the file does, and forgets them."""
+
+    where = "memory"
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.path = Path(self.where)
+        self.epoch = 1
+        self._clock, self._seq = clock, 0
+
+    def append(self, events: Sequence[Event]) -> list[Event]:
+        now = self._clock()
+        stamped = [
+            {"seq": self._seq + place, "epoch": self.epoch, "time": now, **event} for place, event in enumerate(events)
+        ]
+        self._seq += len(stamped)
+        return stamped
+
+    def close(self) -> None:
+        """There is nothing to give back."""
