@@ -102,6 +102,14 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     solve.add_argument("--predict-only", action="store_true", help="say what is expected, measure nothing")
     solve.add_argument("--out", metavar="PLAN.json", help="also write the plan, for `pqsearch finetune --plan`")
+    correlation = add(
+        "correlate", "fully fine-tune plans spread over a run's scores: does the proxy rank as the full fine-tune does",
+        "pqsearch correlate runs/digits --plans 8", _correlate,
+    )  # fmt: skip
+    correlation.add_argument("run_dir", metavar="RUN_DIR")
+    correlation.add_argument(
+        "--plans", metavar="NUMBER", default="8", help="how many (8, the fewest that give a correlation)"
+    )
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
         "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters"
@@ -233,6 +241,16 @@ def _resolve(options: argparse.Namespace) -> int:
     if options.out:
         _write_plan(Path(options.out), found)
         print(f"{options.out}: `pqsearch finetune SPEC --plan {options.out}` fine-tunes it")
+    return 0
+
+
+def _correlate(options: argparse.Namespace) -> int:
+    from pqsearch.correlating import correlate
+    from pqsearch.tables import correlation_table
+
+    if not options.plans.isdecimal():
+        raise UserError(f"--plans {options.plans}: must be a whole number, at least 2")
+    print(correlation_table(correlate(options.run_dir, int(options.plans))))
     return 0
 
 

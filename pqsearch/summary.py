@@ -12,6 +12,7 @@ from pqsearch.finetunes import Job
 from pqsearch.plan import Plan
 from pqsearch.prepare import Prepared
 from pqsearch.rebuild import module_of, recipe
+from pqsearch.report.correlation import rung_correlations
 from pqsearch.report.verdict import paired_difference, verdict
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
@@ -114,6 +115,10 @@ def _search_facts(run: RunDirectory) -> dict[str, Any]:
         "proxy_accuracy": {role: _proxy(row) for role in COMPARED if (row := study.best(role)) is not None},
         "target": study.target(),
         "sensitivity": study.probing.source if study.probing is not None else "none",
+        "correlation": {
+            "rungs": rung_correlations(study.candidates(), study.settings["rungs"]),
+            "final": run.read(run.correlation),
+        },
     }
 
 

@@ -69,6 +69,7 @@ FLOORS = (
         "pqsearch.rebuild",
         "pqsearch.summary",
         "pqsearch.resolving",
+        "pqsearch.correlating",
         "pqsearch.pipeline",
         "pqsearch.check",
     ),
