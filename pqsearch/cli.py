@@ -185,23 +185,27 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from pqsearch.console import search_line
     from pqsearch.run_dir import RunDirectory
+    from pqsearch.study import read_study
     from pqsearch.tables import summary_table
+    from pqsearch.worker_time import worker_time_of
+    from pqsearch.worker_words import worker_sentences
 
     run = RunDirectory.existing(options.run_dir)
     summary = run.read(run.summary)
-    if summary is not None:
-        print(summary_table(summary))
-        return 0
-    if not run.journal.is_file():
+    if summary is None and not run.journal.is_file():
         print(
             f"{run.path}: {'the baseline is trained' if run.baseline.is_file() else 'nothing is done yet'}, no search has begun"
         )
         return 0
-    from pqsearch.console import search_line
-    from pqsearch.study import read_study
-
-    print(search_line(read_study(run.journal).progress()))
+    study = read_study(run.journal) if run.journal.is_file() else None
+    spent = worker_time_of(run, study, run.read_spec().workers.price)
+    if summary is not None:
+        print(summary_table({**summary, "worker_hours": spent}))
+    elif study is not None:
+        print(search_line(study.progress()))
+        print("\n".join(worker_sentences(spent)))
     return 0
 
 

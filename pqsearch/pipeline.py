@@ -27,6 +27,7 @@ from pqsearch.spec import Spec, load_spec
 from pqsearch.study import read_study
 from pqsearch.study_state import asks_for_more
 from pqsearch.summary import make_summary, warnings
+from pqsearch.worker_time import Meter, worker_time
 
 STAGES = ("baseline", "search", "finetune", "export", "report")
 
@@ -77,13 +78,14 @@ class Pipeline:
             self.run.write(self.run.layers, self.prepared.info.to_json())
         if self._search_is_over():
             return read_study(self.run.journal).progress()
+        show, meter, price = self.progress("search"), Meter(self.run.journal), self.spec.workers.price
         with self.stage("search"):
             state = search(
                 self.spec,
                 self.run,
                 self.prepared.info,
                 _digest(self.run.baseline),
-                self.progress("search"),
+                lambda state: show({**state, "worker_hours": worker_time(meter.seconds(), 0.0, price)}),
                 self.verbose,
             )
         if self.spec.study.costs:

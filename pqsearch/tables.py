@@ -9,6 +9,7 @@ from typing import Any
 from pqsearch import rooms
 from pqsearch.plan import ModelInfo
 from pqsearch.report.correlation_words import final_sentences, rung_sentences
+from pqsearch.worker_words import worker_sentences
 
 CANDIDATE_KEYS = (
     "id", "kind", "genes", "plan_hash", "state", "rung", "values", "costs", "worker", "seconds", "times_evaluated",
@@ -64,7 +65,7 @@ def budgets_table(reach: Mapping[str, tuple[float, float]], limits: Mapping[str,
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """The results of a run, how far cheap scores can be trusted, and its verdict."""
+    """The results of a run, what it used, how far cheap scores can be trusted, and its verdict."""
     rows = []
     for role in ROLES:
         found = summary.get(role)
@@ -85,7 +86,8 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     )
     correlation = summary.get("correlation")
     ranks = [*rung_sentences(correlation["rungs"]), *final_sentences(correlation["final"])] if correlation else []
-    return "\n".join([text_table(heads, rows), *ranks, summary["verdict"]])
+    spent = worker_sentences(summary["worker_hours"])[:1] if summary.get("worker_hours") else []
+    return "\n".join([text_table(heads, rows), *spent, *ranks, summary["verdict"]])
 
 
 def candidates_line(candidate: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from pqsearch.report.correlation_words import final_sentences, rung_sentences
 from pqsearch.report.slider import sliders
 from pqsearch.report.style import STYLE
 from pqsearch.report.verdict import reached
+from pqsearch.worker_words import worker_sentences
 
 ROLES = {
     "baseline": "float baseline",
@@ -239,7 +240,9 @@ def _provenance(summary: Mapping[str, Any]) -> str:
     rows = [((stage, f"{seconds:.1f} s"), "") for stage, seconds in summary.get("seconds", {}).items()]
     rows += [((name, str(value)), "") for name, value in summary.get("hardware", {}).items()]
     rows += [((name, str(value)), "") for name, value in summary.get("versions", {}).items()]
-    return f"<h2>Where it was made</h2><details><summary>seconds, hardware, versions</summary>{_table(('', ''), rows)}</details>"
+    spent = " ".join(worker_sentences(summary["worker_hours"])) if summary.get("worker_hours") else ""
+    used = f"<p class=soft>{html.escape(spent)}</p>" if spent else ""
+    return f"<h2>Where it was made</h2>{used}<details><summary>seconds, hardware, versions</summary>{_table(('', ''), rows)}</details>"
 
 
 def _figure(title: str, figure: go.Figure, words: str) -> str:

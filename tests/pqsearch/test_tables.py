@@ -18,6 +18,7 @@ from pqsearch.tables import (
     summary_table,
     text_table,
 )
+from pqsearch.worker_time import worker_time
 from tests.pqsearch.report.made_up import candidates, correlation, model_info, summary
 
 
@@ -117,10 +118,11 @@ def test_an_option_is_told_by_what_it_takes() -> None:
     assert option_words(left_out) == "size (int | None, default not given)"
 
 
-def test_the_summary_says_how_far_cheap_scores_can_be_trusted() -> None:
-    lines = summary_table(summary()).splitlines()
-    assert lines[6].startswith("Rung 1 with rung 2: Kendall τ 1.00")
-    assert lines[7].startswith("Proxy with full fine-tune: not measured, since")
+def test_the_summary_says_how_far_cheap_scores_can_be_trusted_and_what_workers_did() -> None:
+    lines = summary_table(summary(worker_hours=worker_time(3600.0, 0.0, 2.0))).splitlines()
+    assert lines[6].startswith("1.00 worker hours, which cost 2.00 at 2 each")
+    assert lines[7].startswith("Rung 1 with rung 2: Kendall τ 1.00")
+    assert lines[8].startswith("Proxy with full fine-tune: not measured, since")
 
 
 def test_plans_that_were_fully_fine_tuned_stand_in_the_order_of_their_proxy_score() -> None:

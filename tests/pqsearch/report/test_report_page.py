@@ -11,6 +11,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from pqsearch.report.page import render
+from pqsearch.worker_time import worker_time
 from tests.pqsearch.report.made_up import candidates, correlation, model_info, plan, summary
 
 HOSTILE = "<script>alert('x')</script>"
@@ -133,6 +134,14 @@ def test_the_proxy_is_compared_with_the_full_fine_tune_on_both_sets_of_images() 
     few = _words(_page(correlation={"rungs": [], "final": correlation(3)}))
     assert few.count("not measured (3 plans, it needs 8)") == 2
     assert "What a cheap rung says of the next" not in few
+
+
+def test_worker_hours_and_their_cost_stand_with_what_they_count() -> None:
+    words = _words(_page(worker_hours=worker_time(3600.0, 1800.0, 1.2)))
+    assert (
+        "1.50 worker hours, which cost 1.80 at 1.2 each: 1.00 in evaluations, 0.50 in full fine-tunes. Counted is"
+        in words
+    )
 
 
 def test_an_end_that_the_page_does_not_know_is_told_as_it_is() -> None:
