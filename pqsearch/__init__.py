@@ -9,7 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Box", "Plan", "Spec", "Study", "UserError", "as_sampler", "load", "load_spec", "resolve", "run", "select"]
+__all__ = [
+    "Box",
+    "Plan",
+    "Spec",
+    "Study",
+    "UserError",
+    "as_sampler",
+    "correlate",
+    "load",
+    "load_spec",
+    "resolve",
+    "run",
+    "select",
+]
 
 _HOMES = {
     "Box": "pqsearch.box",
@@ -18,6 +31,7 @@ _HOMES = {
     "Study": "pqsearch.study",
     "UserError": "pqsearch.errors",
     "as_sampler": "pqsearch.optuna_sampler",
+    "correlate": "pqsearch.correlating",
     "load": "pqsearch.rebuild",
     "load_spec": "pqsearch.spec",
     "resolve": "pqsearch.resolving",
@@ -28,6 +42,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from pqsearch.box import Box
     from pqsearch.choose import select
+    from pqsearch.correlating import correlate
     from pqsearch.errors import UserError
     from pqsearch.optuna_sampler import as_sampler
     from pqsearch.pipeline import run

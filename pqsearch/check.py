@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pqsearch.spec import Spec, load_spec
 from pqsearch.study_state import expected_repeats
 from pqsearch.summary import warnings
 from pqsearch.tables import budgets_table, layers_table
+from pqsearch.worker_words import estimate_line
 from trainers.baseline import initial_model
 from trainers.device import pick, set_threads
 from trainers.full import evaluate_test
@@ -58,13 +59,15 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
     for text in warnings(spec):
         say(f"warning  {text}")
     if measure_time:
-        say(time_table(estimate(prepared)))
+        say(time_table(estimate(prepared), spec.workers.price))
     say("check    passed: nothing was trained")
     return prepared
 
 
 def estimate(prepared: Prepared) -> dict[str, float]:
-    """Seconds that each stage of a run will take on the asked workers, from one evaluation measured here."""
+    """Seconds that each stage of a run will take on the asked workers, from one evaluation measured here; under "workers"
+    those of all workers together in evaluations and full fine-tunes.
+    """
     from trainers.full import time_step
     from trainers.proxy import evaluate as evaluate_item
     from trainers.proxy import make_context
@@ -102,13 +105,16 @@ def estimate(prepared: Prepared) -> dict[str, float]:
         "baseline": spec.baseline.epochs * math.ceil(images / spec.baseline.batch_size) * float_step,
         "search": search,
         "finetune": steps * plan_step * math.ceil(trainings / count),
+        "workers": search * count + steps * plan_step * trainings,
     }
 
 
-def time_table(seconds: dict[str, float]) -> str:
-    total = sum(value for key, value in seconds.items() if key != "one evaluation")
-    lines = [f"time     {key}: {value:.1f} s" for key, value in seconds.items()]
-    return "\n".join([*lines, f"time     whole run: about {total / 60:.1f} min on the asked workers"])
+def time_table(seconds: Mapping[str, float], price: float | None = None) -> str:
+    """What `estimate` gives, for reading; `price` is that of a worker hour."""
+    lines = [f"time     {key}: {value:.1f} s" for key, value in seconds.items() if key != "workers"]
+    total = sum(seconds[stage] for stage in ("baseline", "search", "finetune"))
+    lines.append(f"time     whole run: about {total / 60:.1f} min on the asked workers")
+    return "\n".join([*lines, f"workers  {estimate_line(seconds['workers'], price)}"])
 
 
 def evaluate(target: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:

@@ -120,6 +120,14 @@ def parser() -> argparse.ArgumentParser:
         "--algorithm", action="append", default=[], metavar="NAME", help="instead of the spec's; may be repeated"
     )
     imitate.add_argument("--json", metavar="FILE", help="also write everything as JSON")
+    correlation = add(
+        "correlate", "fully fine-tune plans spread over a run's scores: does the proxy rank as the full fine-tune does",
+        "pqsearch correlate runs/digits --plans 8", _correlate,
+    )  # fmt: skip
+    correlation.add_argument("run_dir", metavar="RUN_DIR")
+    correlation.add_argument(
+        "--plans", metavar="NUMBER", default="8", help="how many (8, the fewest that give a correlation)"
+    )
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
         "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters"
@@ -195,23 +203,27 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from pqsearch.console import search_line
     from pqsearch.run_dir import RunDirectory
+    from pqsearch.study import read_study
     from pqsearch.tables import summary_table
+    from pqsearch.worker_time import worker_time_of
+    from pqsearch.worker_words import worker_sentences
 
     run = RunDirectory.existing(options.run_dir)
     summary = run.read(run.summary)
-    if summary is not None:
-        print(summary_table(summary))
-        return 0
-    if not run.journal.is_file():
+    if summary is None and not run.journal.is_file():
         print(
             f"{run.path}: {'the baseline is trained' if run.baseline.is_file() else 'nothing is done yet'}, no search has begun"
         )
         return 0
-    from pqsearch.console import search_line
-    from pqsearch.study import read_study
-
-    print(search_line(read_study(run.journal).progress()))
+    study = read_study(run.journal) if run.journal.is_file() else None
+    spent = worker_time_of(run, study, run.read_spec().workers.price)
+    if summary is not None:
+        print(summary_table({**summary, "worker_hours": spent}))
+    elif study is not None:
+        print(search_line(study.progress()))
+        print("\n".join(worker_sentences(spent)))
     return 0
 
 
@@ -251,6 +263,16 @@ def _resolve(options: argparse.Namespace) -> int:
     if options.out:
         _write_plan(Path(options.out), found)
         print(f"{options.out}: `pqsearch finetune SPEC --plan {options.out}` fine-tunes it")
+    return 0
+
+
+def _correlate(options: argparse.Namespace) -> int:
+    from pqsearch.correlating import correlate
+    from pqsearch.tables import correlation_table
+
+    if not options.plans.isdecimal():
+        raise UserError(f"--plans {options.plans}: must be a whole number, at least 2")
+    print(correlation_table(correlate(options.run_dir, int(options.plans))))
     return 0
 
 

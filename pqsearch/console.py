@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from pqsearch.target_words import target_short
+from pqsearch.worker_words import cost_short
 
 LINE_SECONDS = 5.0
 #: A stage that was shorter says nothing of its length.
@@ -150,6 +151,8 @@ def search_line(state: Mapping[str, Any]) -> str:
         words.append(f"best accuracy {_accuracy(best)}" + (f" ({' '.join(costs)})" if costs else ""))
     if state.get("target"):
         words.append(target_short(state["target"]))
+    if state.get("worker_hours") and (cost := cost_short(state["worker_hours"])):
+        words.append(cost)
     if state.get("rate"):
         words.append(f"{60 * state['rate']:.1f}/min")
     if state.get("eta_seconds") is not None:
@@ -180,6 +183,8 @@ def live_table(state: Mapping[str, Any], seconds: float | None = None) -> Table:
         table.add_row("accuracy", _accuracy(state))
     if state.get("loss") is not None:
         table.add_row("loss", f"{state['loss']:.3f}")
+    if state.get("worker_hours") and (cost := cost_short(state["worker_hours"])):
+        table.add_row("cost", cost.removeprefix("cost "))
     if state.get("rate"):
         table.add_row("rate", f"{60 * state['rate']:.1f} a minute")
     if seconds is not None:

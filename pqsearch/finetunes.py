@@ -38,11 +38,23 @@ class Job:
 
 
 def finetune_all(
-    spec: Spec, run: RunDirectory, jobs: list[Job], progress: Callable[[dict[str, Any]], None], verbose: bool = False
+    spec: Spec,
+    run: RunDirectory,
+    jobs: list[Job],
+    progress: Callable[[dict[str, Any]], None],
+    verbose: bool = False,
+    *,
+    finished: Callable[[Job, dict[str, Any]], None] = lambda job, result: None,
+    failed: Callable[[Job, UserError], None] | None = None,
 ) -> Mapping[str, dict[str, Any]]:
-    """Results by role. Finished ones are read, not repeated; the rest runs on Ray."""
+    """Results by role. Finished ones are read, not repeated; the rest runs on Ray.
+
+    `finished` hears of each as it is there. A training that diverges raises, or goes to `failed` and has no result.
+    """
     unique = {job.folder(run): job for job in jobs}
     results = {folder: found for folder in unique if (found := run.read(folder / "result.json")) is not None}
+    for folder, found in results.items():
+        finished(unique[folder], found)
     todo = [job for folder, job in unique.items() if folder not in results]
     if todo:
         local.connect(local.render(spec, verbose))
@@ -57,9 +69,16 @@ def finetune_all(
             done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
             for reference in done:
                 job = pending.pop(reference)
-                results[job.folder(run)] = _result(reference, job)
+                try:
+                    results[job.folder(run)] = _result(reference, job)
+                except UserError as error:
+                    if failed is None:
+                        raise
+                    failed(job, error)
+                else:
+                    finished(job, results[job.folder(run)])
             _tell(progress, run, todo, {job.role for job in pending.values()}, spec.finetune.epochs)
-    return {job.role: {**results[job.folder(run)], "role": job.role} for job in jobs}
+    return {job.role: {**results[job.folder(run)], "role": job.role} for job in jobs if job.folder(run) in results}
 
 
 def _result(reference: Any, job: Job) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from pqsearch.spec import Spec, load_spec
 from pqsearch.study import read_study
 from pqsearch.study_fold import asks_for_more
 from pqsearch.summary import make_summary, warnings
+from pqsearch.worker_time import Meter, worker_time
 
 STAGES = ("baseline", "search", "finetune", "export", "report")
 
@@ -55,11 +56,11 @@ class Pipeline:
         from trainers.measure import measure
 
         prepared, workers = self.prepared, self.spec.workers
-        with self._stage("baseline"):
+        with self.stage("baseline"):
             set_threads(workers.count * workers.cpus)
             device = pick(workers.gpus)
             model = train_baseline(
-                self.spec, prepared.dataset, prepared.splits, self.run.path, device, self._progress("baseline")
+                self.spec, prepared.dataset, prepared.splits, self.run.path, device, self.progress("baseline")
             )
             results = {
                 **select_and_test(model, prepared.dataset, prepared.splits, device, self.run.baseline_correct),
@@ -77,13 +78,14 @@ class Pipeline:
             self.run.write(self.run.layers, self.prepared.info.to_json())
         if self._search_is_over():
             return read_study(self.run.journal).progress()
-        with self._stage("search"):
+        show, meter, price = self.progress("search"), Meter(self.run.journal), self.spec.workers.price
+        with self.stage("search"):
             state = search(
                 self.spec,
                 self.run,
                 self.prepared.info,
                 _digest(self.run.baseline),
-                self._progress("search"),
+                lambda state: show({**state, "worker_hours": worker_time(meter.seconds(), 0.0, price)}),
                 self.verbose,
             )
         if self.spec.study.costs:
@@ -104,8 +106,8 @@ class Pipeline:
                     "or name a plan with --plan PLAN.json"
                 )
             jobs = self._jobs()
-        with self._stage("finetune"):
-            results = dict(finetune_all(self.spec, self.run, jobs, self._progress("finetune"), self.verbose))
+        with self.stage("finetune"):
+            results = dict(finetune_all(self.spec, self.run, jobs, self.progress("finetune"), self.verbose))
         plans = {job.role: job.plan for job in jobs}
         candidates = [role for role in results if role.startswith("searched")]
         # The held-out slice of the training data picks; ties go to the plan that the search put first.
@@ -127,7 +129,7 @@ class Pipeline:
         """Write the winner in every format asked for."""
         self._record()  # nothing fine-tuned yet is said here
         self.prepared  # noqa: B018  wrong formats and models must show before the stage begins
-        with self._stage("export"):
+        with self.stage("export"):
             plan, data = read_recipe(self.run.plan)
             folder = Job("searched", plan).folder(self.run)
             model = module_of(plan, data, folder / "weights.pth")
@@ -229,11 +231,13 @@ class Pipeline:
         costs = self.prepared.space.costs_of(plan)
         self.run.write(path, {**recipe(self.spec, plan, self.prepared.dataset), "costs": costs})
 
-    def _progress(self, stage: str) -> Callable[[dict[str, Any]], None]:
+    def progress(self, stage: str) -> Callable[[dict[str, Any]], None]:
+        """What shows the states of a stage."""
         return lambda state: self.console.update({**state, "stage": stage, "budgets": dict(self.spec.budgets)})
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Iterator[None]:
+        """Counts the seconds inside as those of a stage."""
         started = time.monotonic()
         try:
             yield

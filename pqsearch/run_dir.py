@@ -65,6 +65,7 @@ class RunDirectory:
         self.lock = self.path / "run.lock"
         self.front = self.path / "front.json"
         self.forecast = self.path / "forecast.json"
+        self.correlation = self.path / "correlation.json"
         self.sensitivity = self.path / "sensitivity.json"
         self.optuna = self.path / "optuna.log"
         self.baseline = self.path / "baseline.pth"
@@ -83,6 +84,10 @@ class RunDirectory:
     def finetune(self, role: str, plan_hash: str) -> Path:
         """Folder of one full fine-tune: its checkpoint, weights, result and per-image correctness."""
         return self.checkpoints / f"{role}-{plan_hash}"
+
+    def finetuned(self) -> list[dict[str, Any]]:
+        """Results of the full fine-tunes that are finished, whoever asked for them."""
+        return [self.read(path) for path in sorted(self.checkpoints.glob("*/result.json"))]
 
     @classmethod
     def of(cls, spec: Spec) -> RunDirectory:

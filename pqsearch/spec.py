@@ -250,6 +250,11 @@ class WorkersSpec(_Section):
     count: int = Field(1, ge=1, description="Workers.")
     cpus: float = Field(1, gt=0, description="CPU cores of each; also its torch threads.")
     gpus: float = Field(0, ge=0, description="GPUs of each; a fraction shares one.")
+    price: float | None = Field(
+        None,
+        ge=0,
+        description="What an hour of one worker costs, in any currency: what a run used is then shown as a cost too.",
+    )
 
 
 class Spec(_Section):

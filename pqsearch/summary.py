@@ -12,11 +12,13 @@ from pqsearch.finetunes import Job
 from pqsearch.plan import Plan
 from pqsearch.prepare import Prepared
 from pqsearch.rebuild import module_of, recipe
+from pqsearch.report.correlation import rung_correlations
 from pqsearch.report.verdict import paired_difference, verdict
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
 from pqsearch.study import read_study
 from pqsearch.study_state import COMPARED
+from pqsearch.worker_time import worker_time_of
 
 PAIRS = (
     ("searched", "uniform"),
@@ -47,7 +49,7 @@ def make_summary(
         "workers": spec.workers.model_dump(),
         "quantizer": {"name": spec.quantizer.name, **spec.quantizer.options},
         "warnings": warnings(spec),
-        **_search_facts(run),
+        **_search_facts(run, spec.workers.price),
         "baseline": {**_accuracies(baseline), **_costs(baseline["measured"], baseline["measured"])},
     }
     plans: dict[str, Any] = {}
@@ -100,9 +102,9 @@ def _roles(record: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _search_facts(run: RunDirectory) -> dict[str, Any]:
+def _search_facts(run: RunDirectory, price: float | None) -> dict[str, Any]:
     if not run.journal.is_file():
-        return {"evaluations": 0, "asked": 0, "failed": 0}
+        return {"evaluations": 0, "asked": 0, "failed": 0, "worker_hours": worker_time_of(run, None, price)}
     study = read_study(run.journal)
     progress = study.progress()
     return {
@@ -115,6 +117,11 @@ def _search_facts(run: RunDirectory) -> dict[str, Any]:
         "proxy_accuracy": {role: _proxy(row) for role in COMPARED if (row := study.best(role)) is not None},
         "target": study.target(),
         "sensitivity": study.probing.source if study.probing is not None else "none",
+        "worker_hours": worker_time_of(run, study, price),
+        "correlation": {
+            "rungs": rung_correlations(study.candidates(), study.settings["rungs"]),
+            "final": run.read(run.correlation),
+        },
     }
 
 

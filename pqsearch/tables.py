@@ -8,6 +8,8 @@ from typing import Any
 
 from pqsearch import rooms
 from pqsearch.plan import ModelInfo
+from pqsearch.report.correlation_words import final_sentences, rung_sentences
+from pqsearch.worker_words import worker_sentences
 
 CANDIDATE_KEYS = (
     "id", "kind", "genes", "plan_hash", "state", "rung", "values", "costs", "worker", "seconds", "times_evaluated",
@@ -63,7 +65,7 @@ def budgets_table(reach: Mapping[str, tuple[float, float]], limits: Mapping[str,
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """The results of a run, and its verdict."""
+    """The results of a run, what it used, how far cheap scores can be trusted, and its verdict."""
     rows = []
     for role in ROLES:
         found = summary.get(role)
@@ -82,7 +84,10 @@ def summary_table(summary: Mapping[str, Any]) -> str:
         "A bits",
         "KiB",
     )
-    return f"{text_table(heads, rows)}\n{summary['verdict']}"
+    correlation = summary.get("correlation")
+    ranks = [*rung_sentences(correlation["rungs"]), *final_sentences(correlation["final"])] if correlation else []
+    spent = worker_sentences(summary["worker_hours"])[:1] if summary.get("worker_hours") else []
+    return "\n".join([text_table(heads, rows), *spent, *ranks, summary["verdict"]])
 
 
 def candidates_line(candidate: Mapping[str, Any]) -> str:
@@ -152,3 +157,21 @@ def resolved_table(found: Mapping[str, Any]) -> str:
             f"next      pqsearch run {found['run_dir']}/spec.toml fine-tunes and exports it",
         ]
     return "\n".join(lines)
+
+
+def correlation_table(found: Mapping[str, Any]) -> str:
+    """Plans with their proxy score and what the full fine-tune made of them, best score first, and how far the two agree."""
+    rows = [
+        (
+            str(row["id"]),
+            f"{row['score']:.4f}",
+            f"{row['proxy_accuracy']:.4f}",
+            *(f"{row[f'{part}_accuracy']:.4f} ± {row[f'{part}_standard_error']:.4f}" for part in ("select", "test")),
+            row["role"] or "",
+        )
+        for row in found["plans"]
+    ]
+    score = "error" if found["score"] == "accuracy" else found["score"]
+    heads = ("id", f"proxy {score}", "proxy accuracy", "final, select", "final, test", "role")
+    failed = [f"candidate {row['id']} failed: {row['reason']}" for row in found["failed"]]
+    return "\n".join([text_table(heads, rows), *failed, *final_sentences(found)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import log10
 from typing import Any
 
@@ -36,6 +36,15 @@ def _styled(figure: go.Figure, height: int = 380) -> go.Figure:
 
 def _done(candidates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [row for row in candidates if row["state"] == "done"]
+
+
+def _by_role(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str | None, str, str, list[Mapping[str, Any]]]]:
+    """Role, its name and colour, and the rows that play it; those that are compared with nothing first."""
+    series = [(None, "candidate", BLUE), *((role, ROLE_NAMES[role], colour) for role, colour in ROLE_COLOURS.items())]
+    for role, words, colour in series:
+        mine = [row for row in rows if (row["role"] if row["role"] in ROLE_COLOURS else None) == role]
+        if mine:
+            yield role, words, colour, mine
 
 
 def convergence(candidates: Sequence[Mapping[str, Any]]) -> go.Figure:
@@ -82,12 +91,8 @@ def score_against_costs(candidates: Sequence[Mapping[str, Any]], budgets: Mappin
     """Proxy accuracy against each budget's cost, the limit as a line."""
     rows, names = _done(candidates), list(budgets)
     figure = make_subplots(rows=1, cols=max(1, len(names)), shared_yaxes=True, horizontal_spacing=0.04)
-    series = [(None, "candidate", BLUE), *((role, ROLE_NAMES[role], colour) for role, colour in ROLE_COLOURS.items())]
     for column, name in enumerate(names, start=1):
-        for role, words, colour in series:
-            mine = [row for row in rows if (row["role"] if row["role"] in ROLE_COLOURS else None) == role]
-            if not mine:
-                continue
+        for role, words, colour, mine in _by_role(rows):
             figure.add_scatter(
                 x=[row["costs"].get(name) for row in mine], y=[row["accuracy"] for row in mine], mode="markers",
                 name=words, legendgroup=words, showlegend=column == 1,
@@ -202,3 +207,32 @@ def rungs(candidates: Sequence[Mapping[str, Any]], number: int) -> go.Figure:
         figure.update_xaxes(title=f"after rung {rung + 1}", tickformat=".0%", row=1, col=rung + 1)
         figure.update_yaxes(title=f"after rung {rung + 2}", tickformat=".0%", row=1, col=rung + 1)
     return _styled(figure, height=320)
+
+
+def finals(found: Mapping[str, Any]) -> go.Figure:
+    """The proxy's score of each fully fine-tuned plan against its final accuracy, on the selection slice and on the test images.
+
+    `found` is the content of correlation.json. The better score stands to the right, as the better accuracy stands above.
+    """
+    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.16)
+    loss = found["score"] == "loss"
+    parts = (("select", "final, selection slice"), ("test", "final, test (only reported)"))
+    for column, (part, title) in enumerate(parts, start=1):
+        for role, words, colour, mine in _by_role(found["plans"]):
+            figure.add_scatter(
+                x=[row["score"] if loss else 1 - row["score"] for row in mine],
+                y=[row[f"{part}_accuracy"] for row in mine], mode="markers", name=words, legendgroup=words,
+                showlegend=column == 1, marker={"color": colour, "size": 12 if role else 9, "symbol": "diamond" if role else "circle"},
+                error_y={"array": [row[f"{part}_standard_error"] for row in mine], "color": colour, "thickness": 1, "width": 3},
+                text=[f"candidate {row['id']}" for row in mine],
+                hovertemplate="%{text}<br>proxy %{x:.4f}<br>final accuracy %{y:.4f}<extra></extra>", row=1, col=column,
+            )  # fmt: skip
+        rank = found[part]
+        tau = "not measured" if rank["tau"] is None else f"{rank['tau']:.2f}, n = {rank['plans']}"
+        axis = "proxy loss" if loss else "proxy accuracy"
+        figure.update_xaxes(
+            title=f"{axis}<br>τ {tau}", autorange="reversed" if loss else True,
+            tickformat="" if loss else ".0%", nticks=6, row=1, col=column,
+        )  # fmt: skip
+        figure.update_yaxes(title=title, tickformat=".0%", row=1, col=column)
+    return _styled(figure)

@@ -11,10 +11,11 @@ from plotly.offline import get_plotlyjs
 
 from pqsearch import rooms
 from pqsearch.report import figures
-from pqsearch.report.correlation import FEWEST, rung_correlations
+from pqsearch.report.correlation_words import final_sentences, rung_sentences
 from pqsearch.report.slider import sliders
 from pqsearch.report.style import STYLE
 from pqsearch.report.verdict import reached
+from pqsearch.worker_words import worker_sentences
 
 ROLES = {
     "baseline": "float baseline",
@@ -58,7 +59,8 @@ def render(
                 "Score against each cost", figures.score_against_costs(candidates, summary["budgets"]),
                 "Every candidate is under every budget (dashed lines); repair also uses the budgets up.",
             ) if summary["budgets"] else "",
-            _correlations(candidates),
+            _rungs(summary, candidates),
+            _final(summary, run_dir),
         ]  # fmt: skip
     if front is not None and front["plans"]:
         parts.append(_figure("What can be had for what", figures.front(candidates, front), _front_words(front)))
@@ -200,23 +202,20 @@ def _end(summary: Mapping[str, Any]) -> str:
     return f" The search ended: {ENDS.get(reason, reason)}." if reason else ""
 
 
-def _correlations(candidates: Sequence[Mapping[str, Any]]) -> str:
-    rungs = 1 + max((entry["rung"] for row in candidates for entry in row.get("measurements", ())), default=0)
-    found = rung_correlations(candidates, rungs)
+def _rungs(summary: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> str:
+    found = summary.get("correlation", {}).get("rungs")
     if not found:
         return ""
-    sentences = []
-    for row in found:
-        value = f"{row['tau']:.2f}" if row["tau"] is not None else f"not measured (needs {FEWEST} plans that differ)"
-        sentences.append(
-            f"Rung {row['rung'] + 1} with rung {row['next'] + 1}: Kendall τ {value}, {row['plans']} plans."
-        )
-    words = (
-        "Accuracy of each plan at a rung against the next. "
-        + " ".join(sentences)
-        + " Proxy with full fine-tune: not measured."
-    )
-    return _figure("What a cheap rung says of the next", figures.rungs(candidates, rungs), words)
+    words = "Accuracy of each plan at a rung against the next, of all that did both. " + " ".join(rung_sentences(found))
+    return _figure("What a cheap rung says of the next", figures.rungs(candidates, len(found) + 1), words)
+
+
+def _final(summary: Mapping[str, Any], run_dir: str) -> str:
+    found = summary.get("correlation", {}).get("final")
+    title, words = "What the proxy says of the full fine-tune", " ".join(final_sentences(found, run_dir))
+    if found is None or not found["plans"]:
+        return f"<h2>{html.escape(title)}</h2><p class=soft>{html.escape(words)}</p>"
+    return _figure(title, figures.finals(found), f"The better the proxy's score, the further to the right. {words}")
 
 
 def _layers(info: Mapping[str, Any]) -> str:
@@ -243,7 +242,9 @@ def _provenance(summary: Mapping[str, Any]) -> str:
     rows = [((stage, f"{seconds:.1f} s"), "") for stage, seconds in summary.get("seconds", {}).items()]
     rows += [((name, str(value)), "") for name, value in summary.get("hardware", {}).items()]
     rows += [((name, str(value)), "") for name, value in summary.get("versions", {}).items()]
-    return f"<h2>Where it was made</h2><details><summary>seconds, hardware, versions</summary>{_table(('', ''), rows)}</details>"
+    spent = " ".join(worker_sentences(summary["worker_hours"])) if summary.get("worker_hours") else ""
+    used = f"<p class=soft>{html.escape(spent)}</p>" if spent else ""
+    return f"<h2>Where it was made</h2>{used}<details><summary>seconds, hardware, versions</summary>{_table(('', ''), rows)}</details>"
 
 
 def _figure(title: str, figure: go.Figure, words: str) -> str:

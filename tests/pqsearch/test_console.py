@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from pqsearch.console import LINE_SECONDS, Progress, live_table, search_line, stage_line
+from pqsearch.worker_time import worker_time
 
 BEST = {"id": 3, "accuracy": 0.953, "images": 300, "costs": {"flops": 0.498, "weight_bits": 3.99, "params": 0.4}}
 SEARCH: dict[str, Any] = {
@@ -57,6 +58,14 @@ def test_failures_and_confirmations_are_told() -> None:
     assert search_line({**SEARCH, "failed": 2, "phase": "confirming"}).startswith(
         "search 12/60 confirming running 2 failed 2 best"
     )
+
+
+def test_a_price_shows_what_the_search_has_cost() -> None:
+    paid = {**SEARCH, "worker_hours": worker_time(1800.0, 0.0, 3.0)}
+    assert "cost 1.50 (0.50 worker hours) 4.1/min" in search_line(paid)
+    assert re.search(r"cost +1.50 \(0.50 worker hours\)", _rendered(live_table(paid)))
+    free = {**SEARCH, "worker_hours": worker_time(1800.0, 0.0, None)}
+    assert search_line(free) == search_line(SEARCH)
 
 
 @pytest.mark.parametrize("state", [{}, {"stage": "search"}, {"stage": "search", "best": {}}, {"stage": "baseline"}])

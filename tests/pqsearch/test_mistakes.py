@@ -279,6 +279,11 @@ COMMAND_MISTAKES = {
     "plan of another model": (["finetune", "{}/trained.toml", "--plan", "{}/foreign.json"], "plan.layers.conv9: the"),
     "plan with an unknown knob": (["finetune", "{}/trained.toml", "--plan", "{}/knob.json"], "sparsity: unknown knob"),
     "fine-tune before the search": (["finetune", "{}/trained.toml"], "the search is not finished"),
+    "correlation before the search": (["correlate", "{}/run"], "the search is not finished; `pqsearch search"),
+    "correlation of one plan": (
+        ["correlate", "{}/run", "--plans", "1"],
+        "--plans 1: must be a whole number, at least 2",
+    ),
     "export before the fine-tune": (["export", "{}/trained.toml"], "nothing is fine-tuned yet"),
 }
 

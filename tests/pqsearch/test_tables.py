@@ -11,13 +11,15 @@ from pqsearch.tables import (
     budgets_table,
     candidates_line,
     candidates_table,
+    correlation_table,
     layers_table,
     option_words,
     rooms_table,
     summary_table,
     text_table,
 )
-from tests.pqsearch.report.made_up import candidates, model_info, summary
+from pqsearch.worker_time import worker_time
+from tests.pqsearch.report.made_up import candidates, correlation, model_info, summary
 
 
 def test_words_stand_left_and_numbers_right() -> None:
@@ -68,7 +70,8 @@ def test_the_summary_shows_every_role_with_its_error_and_ends_in_the_verdict() -
 
 
 def test_roles_that_a_run_does_not_have_are_left_out() -> None:
-    text = summary_table(summary(searched=None, uniform=None, uniform_filled=None, baseline_finetuned=None))
+    gone = dict.fromkeys(("searched", "uniform", "uniform_filled", "baseline_finetuned", "correlation"))
+    text = summary_table(summary(**gone))
     assert text.count("\n") == 2
 
 
@@ -113,3 +116,18 @@ def test_an_option_is_told_by_what_it_takes() -> None:
     assert option_words(needed) == "path (str, required) Where."
     left_out = rooms.Option("size", "int | None", None, False)
     assert option_words(left_out) == "size (int | None, default not given)"
+
+
+def test_the_summary_says_how_far_cheap_scores_can_be_trusted_and_what_workers_did() -> None:
+    lines = summary_table(summary(worker_hours=worker_time(3600.0, 0.0, 2.0))).splitlines()
+    assert lines[6].startswith("1.00 worker hours, which cost 2.00 at 2 each")
+    assert lines[7].startswith("Rung 1 with rung 2: Kendall τ 1.00")
+    assert lines[8].startswith("Proxy with full fine-tune: not measured, since")
+
+
+def test_plans_that_were_fully_fine_tuned_stand_in_the_order_of_their_proxy_score() -> None:
+    lines = correlation_table(correlation(9, failed=1)).splitlines()
+    assert lines[1].split() == ["0", "0.3000", "0.9000", "0.9500", "±", "0.0200", "0.9400", "±", "0.0080"]
+    assert lines[9].endswith("uniform")
+    assert lines[10] == "candidate 90 failed: finetune.lr: nan"
+    assert lines[11].startswith("Proxy with full fine-tune, Kendall τ over 9 plans")

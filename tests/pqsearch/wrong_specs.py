@@ -260,5 +260,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"rungs": [{"kind": "few_shot", "steps": 3, "batch_size": 1}]}, ["rungs[0].batch_size: must be at least 2, got 1"],
     ),
     "no workers": ({"workers__count": 0}, ["workers.count: must be at least 1, got 0"]),
+    "price below nothing": ({"workers__price": -0.1}, ["workers.price: must be at least 0, got -0.1"]),
+    "price with a currency": ({"workers__price": "2 EUR"}, ["workers.price: must be a number, got '2 EUR'"]),
     "negative GPUs": ({"workers__gpus": -0.5}, ["workers.gpus: must be at least 0, got -0.5"]),
 }  # fmt: skip

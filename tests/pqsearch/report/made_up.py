@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pqsearch.plan import GroupInfo, LayerInfo, LayerPlan, ModelInfo, NormInfo, Plan, Source
+from pqsearch.report.correlation import final_correlations, rung_correlations
 
 IMAGES = 1000
 
@@ -68,6 +69,7 @@ def summary(**changes: Any) -> dict[str, Any]:
             "searched - uniform": difference(0.04), "searched - uniform_filled": difference(0.03),
             "searched - baseline": difference(-0.01), "searched - baseline_finetuned": difference(-0.015),
         },
+        "correlation": {"rungs": rung_correlations(candidates(), 2), "final": None},
         "verdict": "Ship the searched plan.",
     }  # fmt: skip
     made |= changes
@@ -98,3 +100,22 @@ def candidates() -> list[dict[str, Any]]:
     rows.append(candidate(10, (0.5,), state="failed", failure="the loss became nan", **empty))
     rows.append(candidate(11, (0.5,), state="same", same_as=4, times_evaluated=0, **empty))
     return rows
+
+
+def correlation(plans: int, failed: int = 0) -> dict[str, Any]:
+    """The content of correlation.json: as many plans in order, the last one uniform."""
+    rows = [
+        {
+            "id": index, "plan_hash": f"{index:016x}", "role": "uniform" if index == plans - 1 else None,
+            "score": 0.3 + index / 10, "proxy_accuracy": 0.9 - index / 50, "proxy_images": 300, "measurements": 1,
+            "select_accuracy": 0.95 - index / 100, "select_images": 150, "select_standard_error": 0.02,
+            "test_accuracy": 0.94 - index / 100, "test_images": IMAGES, "test_standard_error": 0.008, "seconds": 3.0,
+        }
+        for index in range(plans)
+    ]  # fmt: skip
+    lost = [
+        {"id": 90 + index, "plan_hash": "f" * 16, "role": None, "reason": "finetune.lr: nan"} for index in range(failed)
+    ]
+    return {
+        "format": 1, "asked": plans + failed, "score": "loss", **final_correlations(rows), "plans": rows, "failed": lost,
+    }  # fmt: skip

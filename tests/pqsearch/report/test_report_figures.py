@@ -8,7 +8,7 @@ import pytest
 
 from pqsearch.report import figures
 from pqsearch.report.correlation import rung_correlations, rung_pairs
-from tests.pqsearch.report.made_up import candidate, candidates, model_info, plan
+from tests.pqsearch.report.made_up import candidate, candidates, correlation, model_info, plan
 
 
 def _traces(figure: Any, name: str) -> list[Any]:
@@ -78,6 +78,34 @@ def test_repeats_do_not_count_as_rungs() -> None:
 
 def test_a_reversed_ranking_correlates_at_minus_one_and_a_tie_not_at_all() -> None:
     reversed_rows = [candidate(index, (index / 10, 1 - index / 10)) for index in range(8)]
-    assert rung_correlations(reversed_rows, 2) == [{"rung": 0, "next": 1, "tau": pytest.approx(-1), "plans": 8}]
+    (found,) = rung_correlations(reversed_rows, 2)
+    assert (found["rung"], found["next"], found["tau"], found["plans"]) == (0, 1, pytest.approx(-1), 8)
     tied = [candidate(index, (0.5, index / 10)) for index in range(8)]
     assert rung_correlations(tied, 2)[0]["tau"] is None
+
+
+def test_every_rung_is_compared_with_the_next_even_if_nothing_reached_it() -> None:
+    rows = [candidate(index, (index / 10, index / 10)) for index in range(8)]
+    assert [row["tau"] for row in rung_correlations(rows, 4)] == [pytest.approx(1), None, None]
+    assert len(figures.rungs(rows, 4).data) == 3
+
+
+def test_proxy_scores_stand_against_both_final_accuracies_with_their_errors() -> None:
+    figure = figures.finals(correlation(9))
+    (plain, again) = _traces(figure, "candidate")
+    assert list(plain.x) == list(again.x) == pytest.approx([0.3 + index / 10 for index in range(8)])
+    assert list(plain.y) == pytest.approx([0.95 - index / 100 for index in range(8)])
+    assert list(again.y) == pytest.approx([0.94 - index / 100 for index in range(8)])
+    assert set(again.error_y.array) == {0.008}
+    assert [list(trace.x) for trace in _traces(figure, "uniform")] == [[pytest.approx(1.1)]] * 2
+    # A small loss is a good one: it stands to the right.
+    assert figure.layout.xaxis.autorange == "reversed"
+    assert figure.layout.xaxis.title.text == "proxy loss<br>τ 1.00, n = 9"
+    assert "only reported" in figure.layout.yaxis2.title.text
+
+
+def test_accuracies_of_the_proxy_are_no_errors_in_the_figure() -> None:
+    found = correlation(3) | {"score": "accuracy"}
+    figure = figures.finals(found)
+    assert list(_traces(figure, "candidate")[0].x) == pytest.approx([0.7, 0.6])
+    assert figure.layout.xaxis.title.text == "proxy accuracy<br>τ not measured"

@@ -11,7 +11,8 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from pqsearch.report.page import render
-from tests.pqsearch.report.made_up import candidates, model_info, plan, summary
+from pqsearch.worker_time import worker_time
+from tests.pqsearch.report.made_up import candidates, correlation, model_info, plan, summary
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -73,7 +74,8 @@ def test_every_section_has_its_heading_in_reading_order(page: str) -> None:
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
         "Verdict", "Results", "Differences", "Budgets", "How the search went", "Score against each cost",
-        "What a cheap rung says of the next", "The plan, layer by layer", "Layers", "Spec", "Where it was made",
+        "What a cheap rung says of the next", "What the proxy says of the full fine-tune",
+        "The plan, layer by layer", "Layers", "Spec", "Where it was made",
     ]  # fmt: skip
 
 
@@ -112,9 +114,34 @@ def test_layers_say_their_group_or_why_they_are_not_pruned(page: str) -> None:
 
 def test_rank_correlation_and_the_end_of_the_search_are_told(page: str) -> None:
     words = _words(page)
-    assert "Rung 1 with rung 2: Kendall τ 1.00, 10 plans. Proxy with full fine-tune: not measured." in words
+    assert "Rung 1 with rung 2: Kendall τ 1.00 (95 % interval 0." in words
+    assert (
+        "Proxy with full fine-tune: not measured, since no plans spread over the scores are fully fine-tuned;" in words
+    )
+    assert "`pqsearch correlate RUN_DIR --plans 8` does that." in words
     assert "1 failed. 1 plan was measured again with fresh seeds." in words
     assert "The search ended: all evaluations that were asked for are done." in words
+
+
+def test_the_proxy_is_compared_with_the_full_fine_tune_on_both_sets_of_images() -> None:
+    rungs = summary()["correlation"]["rungs"]
+    page = _page(correlation={"rungs": rungs, "final": correlation(9, failed=1)})
+    words = _words(page)
+    assert "Kendall τ over 9 plans spread over the scores" in words
+    assert "With the final accuracy on the 1000 test images, which is reported and chooses nothing: 1.00" in words
+    assert "1 plan failed in the full fine-tune and is not counted." in words
+    assert "final, test (only reported)" in page
+    few = _words(_page(correlation={"rungs": [], "final": correlation(3)}))
+    assert few.count("not measured (3 plans, it needs 8)") == 2
+    assert "What a cheap rung says of the next" not in few
+
+
+def test_worker_hours_and_their_cost_stand_with_what_they_count() -> None:
+    words = _words(_page(worker_hours=worker_time(3600.0, 1800.0, 1.2)))
+    assert (
+        "1.50 worker hours, which cost 1.80 at 1.2 each: 1.00 in evaluations, 0.50 in full fine-tunes. Counted is"
+        in words
+    )
 
 
 def test_an_end_that_the_page_does_not_know_is_told_as_it_is() -> None:
