@@ -128,8 +128,12 @@ def commented_spec() -> str:
                 ]
         else:
             section = _section(field)
-            head = f"[{name}]" if field.default is not None else f"# [{name}]"
-            lines += [f"# {_summary(section)}", head, *_keys(section, INITIAL.get(name, {})), ""]
+            keys = list(_keys(section, INITIAL.get(name, {})))
+            if field.default is None:
+                # A section that is not there unless asked for: its keys belong to no other one.
+                lines += [f"# {_summary(section)}", f"## [{name}]", *(f"#{key}" for key in keys), ""]
+            else:
+                lines += [f"# {_summary(section)}", f"[{name}]", *keys, ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

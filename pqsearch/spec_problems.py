@@ -198,6 +198,16 @@ def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
             yield f"rungs[{index}].steps: must be 0 when kind is 'calibrate', got {steps}"
         if kind in ("few_shot", "fine_tune") and steps == 0:
             yield f"rungs[{index}].steps: must be at least 1 when kind is {kind!r}, got 0"
+    if isinstance(halving := data.get("halving"), dict):
+        yield from _halving_problems(halving, rungs, data.get("study"))
+
+
+def _halving_problems(halving: Mapping[str, Any], rungs: Any, study: Any) -> Iterator[str]:
+    if isinstance(rungs, list) and len(rungs) == 1:
+        yield "halving: decides who goes on to the next rung, but there is one rung; add a [[rungs]] before it, or leave it out"
+    objectives = study.get("objectives") if isinstance(study, dict) else None
+    if halving.get("kind") == "promotion" and isinstance(objectives, list) and len(objectives) > 1:
+        yield f"halving.kind: 'promotion' ranks by one objective, study.objectives has {len(objectives)}; use 'stopping'"
 
 
 def _study_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
@@ -229,6 +239,8 @@ def _target_problems(
         yield f"target: is for one objective, study.objectives has {len(objectives)}; leave the costs out there"
     if study.get("synchronous") is True:
         yield "target: moves the budget as results arrive, so study.synchronous must be false, got true"
+    if study.get("patience") is not None:
+        yield f"study.patience: a [target] says itself when it is settled, got {study['patience']}; leave it out"
     if _number(evaluations) and 1 <= evaluations < FEWEST_FOR_TARGET:
         yield f"study.evaluations: must be at least {FEWEST_FOR_TARGET} with a [target], got {evaluations}"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from pqsearch import rooms
-from pqsearch.spec import RungSpec, Spec, TargetSpec, load_spec
+from pqsearch.spec import HalvingSpec, RungSpec, Spec, TargetSpec, load_spec
 from pqsearch.spec_docs import ROOM_OF_SECTION, commented_spec, spec_markdown
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECTIONS = {
-    name: {"rungs": RungSpec, "target": TargetSpec}.get(name, field.annotation)
+    name: {"rungs": RungSpec, "target": TargetSpec, "halving": HalvingSpec}.get(name, field.annotation)
     for name, field in Spec.model_fields.items()
     if name != "budgets"
 }

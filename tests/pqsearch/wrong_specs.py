@@ -38,12 +38,12 @@ def _choices(room: str) -> str:
 
 
 SECTIONS = (
-    "study, data, model, baseline, space, budgets, target, sensitivity, algorithm, rungs, quantizer, pruning, finetune, "
+    "study, data, model, baseline, space, budgets, target, sensitivity, algorithm, rungs, halving, quantizer, pruning, finetune, "
     "export, workers"
 )
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
 SAMPLERS = "GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler"
-RUNG_KEYS = "kind, images, steps, lr, batch_size, amp"
+RUNG_KEYS = "kind, images, steps, lr, batch_size, amp, max_seconds"
 NAME_RULE = "may hold letters, digits, '.', '_' and '-' and starts with a letter or digit"
 #: What is changed in the smallest spec, and the whole answer.
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -91,6 +91,31 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "repeated objective": (
         {"study__objectives": ["loss", "flops", "flops"], "algorithm__name": "random_search"},
         ["study.objectives[2]: 'flops' is there already; name each objective once"],
+    ),
+    "patience of nothing": ({"study__patience": 0}, ["study.patience: must be at least 1, got 0"]),
+    "patience with a target": (
+        {"study__patience": 9, "target": {"max_drop": 1.0, "minimize": "flops"}},
+        ["study.patience: a [target] says itself when it is settled, got 9; leave it out"],
+    ),
+    "halving that sends on more than there are": (
+        {"halving": {"factor": 0.5}, "rungs": [{"kind": "calibrate"}] * 2},
+        ["halving.factor: must be in [1, 100], got 0.5"],
+    ),
+    "halving of an unknown kind": (
+        {"halving": {"kind": "hyperband"}, "rungs": [{"kind": "calibrate"}] * 2},
+        ["halving.kind: must be 'stopping' or 'promotion', got 'hyperband'"],
+    ),
+    "halving with one rung": (
+        {"halving": {}, "rungs": [{"kind": "calibrate"}]},
+        ["halving: decides who goes on to the next rung, but there is one rung; add a [[rungs]] before it, or leave it out"],
+    ),
+    "promotion by several objectives": (
+        {"halving": {"kind": "promotion"}, "rungs": [{"kind": "calibrate"}] * 2, "study__objectives": ["loss", "flops"],
+         "algorithm__name": "random_search"},
+        ["halving.kind: 'promotion' ranks by one objective, study.objectives has 2; use 'stopping'"],
+    ),
+    "time limit of a rung": (
+        {"rungs": [{"kind": "calibrate", "max_seconds": 0}]}, ["rungs[0].max_seconds: must be above 0, got 0"],
     ),
     "target without a cost": (
         {"target": {"max_drop": 1.0}},
