@@ -42,7 +42,7 @@ class Leases:
 
     def free_for(self, seat: str) -> bool:
         """Whether a seat may be given something: not while it holds what may take it down."""
-        return not any(self._state.tasks[key].deaths for key in self._held.get(seat, ()))
+        return not any(self._state.tasks[key].suspect for key in self._held.get(seat, ()))
 
     def waits(self) -> bool:
         """Whether any task waits for a seat."""
@@ -68,7 +68,7 @@ class Leases:
         if first is None:
             return None
         suspects = []
-        while first is not None and alone and first.deaths:
+        while first is not None and alone and first.suspect:
             suspects.append(heappop(self._waiting))
             first = self._first()
         if first is not None:

@@ -187,12 +187,15 @@ class Study:
             else:
                 self._count_setup(seat, reason)
         self._seats.pop(seat, None)
-        for key in self._leases.give_back(seat):
-            task = self._state.tasks[key]
-            if died and task.deaths + 1 >= MOST_DEATHS:
+        held = self._leases.give_back(seat)
+        # Of several nobody can tell which one it was: they are handed out alone from now on, and none is blamed yet.
+        alone = len(held) == 1
+        for task in (self._state.tasks[key] for key in held if died):
+            if alone and task.deaths + 1 >= MOST_DEATHS:
                 self._commit(failed(task, seat, f"took down {MOST_DEATHS} workers, the last one: {reason}"))
-            elif died:
-                self._commit({"type": "died", "id": task.id, "repeat": task.repeat, "worker": seat, "reason": reason})
+            else:
+                event = {"type": "died", "id": task.id, "repeat": task.repeat, "alone": alone}
+                self._commit({**event, "worker": seat, "reason": reason})
 
     def setup_failed(self, seat: str, reason: str) -> None:
         """A worker could not load its data or baseline. Three times in a row stop the search with the reason."""

@@ -34,7 +34,8 @@ class Task:
     repeat: int
     rung: int = 0  # the next one to do
     start: str | None = None
-    deaths: int = 0
+    deaths: int = 0  # workers that ended while they held this and nothing else
+    suspect: bool = False  # a worker ended while it held this, perhaps among others
     finished: bool = False
 
 
@@ -195,6 +196,7 @@ class Fold:
         candidate.measurements.append(entry)
         candidate.worker = event["worker"]
         task.rung, task.start, task.deaths = event["rung"] + 1, event["weights"], 0
+        task.suspect = False
         if task.rung >= self.settings["rungs"]:
             self._finish(task)
             if task.repeat == 0:
@@ -235,7 +237,8 @@ class Fold:
             self._end(candidate, "failed", event["time"])
 
     def _on_died(self, event: Event) -> None:
-        self.tasks[event["id"], event["repeat"]].deaths += 1
+        task = self.tasks[event["id"], event["repeat"]]
+        task.suspect, task.deaths = True, task.deaths + event["alone"]
 
     def _on_stopped(self, event: Event) -> None:
         self.stopped = event["reason"]

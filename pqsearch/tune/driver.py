@@ -30,8 +30,9 @@ def search(
     baseline: str,
     progress: Callable[[dict[str, Any]], None],
     verbose: bool = False,
+    worker: type[Worker] = Worker,
 ) -> dict[str, Any]:
-    """Search until the study is over; returns its last progress.
+    """Search until the study is over, with workers of a kind; returns its last progress.
 
     Raises `UserError` when the run directory is held by another process, `SearchAborted` when workers cannot start.
     """
@@ -41,7 +42,7 @@ def search(
     try:
         state = _get(study.progress.remote())
         if not (state["finished"] or state["aborted"]):
-            _fit(spec, run, name, study, progress)
+            _fit(spec, run, name, study, progress, worker)
             state = _get(study.progress.remote())
         progress({**state, "stage": "search"})
         _get(study.close.remote())
@@ -54,11 +55,18 @@ def search(
     return state
 
 
-def _fit(spec: Spec, run: RunDirectory, name: str, study: Any, progress: Callable[[dict[str, Any]], None]) -> None:
+def _fit(
+    spec: Spec,
+    run: RunDirectory,
+    name: str,
+    study: Any,
+    progress: Callable[[dict[str, Any]], None],
+    worker: type[Worker],
+) -> None:
     resources = {"cpu": spec.workers.cpus, "gpu": spec.workers.gpus}
     seats = [f"worker-{number}" for number in range(spec.workers.count)]
     tuner = tune.Tuner(
-        tune.with_resources(Worker, resources),
+        tune.with_resources(worker, resources),
         param_space={
             "seat": tune.grid_search(seats),
             "study": name,

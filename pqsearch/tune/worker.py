@@ -28,7 +28,7 @@ POLL_SECONDS, LONGEST_POLL_SECONDS = 0.05, 0.5
 
 
 class Worker(tune.Trainable):
-    """`config` holds seat, study (the actor's name), spec, run_dir."""
+    """`config` holds seat, study (the actor's name), spec, run_dir. A benchmark's own kind loads and evaluates something else."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.seat: str = config["seat"]
@@ -36,18 +36,19 @@ class Worker(tune.Trainable):
         self.study = ray.get_actor(config["study"])
         started = time.monotonic()
         try:
-            self.context = _context(config)
+            self.context = self.load(config)
         except Exception as error:
             ray.get(self.study.setup_failed.remote(self.seat, f"{type(error).__name__}: {error}"))
             raise
         logs = RunDirectory(config["run_dir"]).logs
         self.started = logs / f"started-{self.seat}.jsonl"
-        self.limits = TimeLimits([rung.max_seconds for rung in self.context.spec.rungs], logs / f"hung-{self.seat}.log")
+        rungs = parse_spec(config["spec"]).rungs
+        self.limits = TimeLimits([rung.max_seconds for rung in rungs], logs / f"hung-{self.seat}.log")
         capacity = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "setup_seconds": round(time.monotonic() - started, 3),
-            **_capacity(self.context),
+            **self.capacity(),
         }
         ray.get(self.study.join.remote(self.seat, self.incarnation, capacity))
         self.lane = Lane(self._begin, time.monotonic)
@@ -80,12 +81,25 @@ class Worker(tune.Trainable):
         answer = self.study.exchange.remote(self.seat, list(results), number, list(holding))
         return lambda: ray.get(answer)
 
-    def _evaluate(self, item: Item) -> Result:
+    def load(self, config: dict[str, Any]) -> Any:
+        """What a worker makes once."""
+        return _context(config)
+
+    def capacity(self) -> dict[str, Any]:
+        """What a score depends on besides plan and seed."""
+        from trainers.device import fingerprint
+
+        return {"device": str(self.context.device), **fingerprint()}
+
+    def evaluate(self, item: Item) -> Result:
         from trainers.proxy import evaluate
 
+        return evaluate(self.context, item)
+
+    def _evaluate(self, item: Item) -> Result:
         _note_start(self.started, self.seat, item)
         with self.limits.watch(item, self._hangs):
-            return evaluate(self.context, item)
+            return self.evaluate(item)
 
     def _hangs(self, item: Item, seconds: float) -> None:
         reason = f"took longer than rungs[{item.rung}].max_seconds = {seconds:g} and was ended"
@@ -103,12 +117,6 @@ def _context(config: dict[str, Any]) -> Any:
     set_threads(spec.workers.cpus)
     dataset, splits = load_data(spec)
     return make_context(spec, dataset, splits, run.baseline, run.scratch, pick(spec.workers.gpus))
-
-
-def _capacity(context: Any) -> dict[str, Any]:
-    from trainers.device import fingerprint
-
-    return {"device": str(context.device), **fingerprint()}
 
 
 def _note_start(path: Path, seat: str, item: Item) -> None:

@@ -38,7 +38,7 @@ def test_what_a_seat_gives_back_is_handed_out_again() -> None:
 
 def test_a_suspect_is_handed_out_alone_and_nothing_beside_it() -> None:
     state = _state((0, 0), (1, 0), (2, 0))
-    state.tasks[0, 0].deaths = 1
+    state.tasks[0, 0].suspect = True
     leases = Leases(state)
     assert leases.hand("a", 3) == [(0, 0)]
     assert leases.hand("a", 3, [(0, 0)]) == []
@@ -49,7 +49,7 @@ def test_a_seat_that_holds_something_is_given_no_suspect() -> None:
     state = _state((0, 0), (1, 0), (2, 0))
     leases = Leases(state)
     assert leases.hand("a", 1) == [(0, 0)]
-    state.tasks[1, 0].deaths = 1
+    state.tasks[1, 0].suspect = True
     assert leases.hand("a", 1, [(0, 0)]) == [(2, 0)]
     assert leases.waits()
     assert leases.hand("b", 1) == [(1, 0)]
