@@ -34,7 +34,7 @@ test-long: $(VENV)/installed-peers  ## tests that take minutes or need system pa
 
 system-deps:  ## install the Debian packages that test-long needs (as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium postgresql
 
 lint: $(VENV)/installed-test  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ PACKAGES = ("pqsearch", "search_spaces", "trainers", "cluster")
 FLOORS = (
     (
         "pqsearch.errors",
+        "pqsearch.hidden",
         "pqsearch.plan",
         "pqsearch.problem",
         "pqsearch.settings",

@@ -8,29 +8,47 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import count, islice
 from pathlib import Path
 
 from pqsearch.errors import UserError
+from pqsearch.journal.lock import Lock
 from pqsearch.journal.record import Event, Parsed, StaleEpoch, line_of, parse, stamp
 
 
 class Journal:
     """Appends events to a file. Construct it with `Journal.open`."""
 
-    def __init__(self, path: Path, handle: int, offset: int, seq: int, epoch: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        handle: int,
+        offset: int,
+        seq: int,
+        epoch: int,
+        clock: Callable[[], float],
+        lock: Lock | None = None,
+    ) -> None:
         self.path = path
+        self.where = str(path)
         self.epoch = epoch
         self._handle = handle
         self._offset = offset
         self._seq = seq
         self._clock = clock
+        self._lock = lock
 
     @classmethod
-    def open(cls, path: Path, clock: Callable[[], float]) -> tuple[Journal, list[Event], bool]:
+    def open(
+        cls, path: Path, clock: Callable[[], float], lock: Lock | None = None
+    ) -> tuple[Journal, list[Event], bool]:
         """Open or create a journal; returns it, its events, and whether a torn last line was dropped.
 
-        The caller holds the lock. Raises `UserError` for a damaged or unreadable file.
+        The caller holds the lock; `close` gives `lock` back. Raises `UserError` for a damaged or unreadable file.
         """
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -47,7 +65,7 @@ class Journal:
             os.close(handle)
             raise
         epoch = max((event["epoch"] for event in found.events), default=0) + 1
-        return cls(path, handle, found.size, len(found.events), epoch, clock), found.events, found.torn
+        return cls(path, handle, found.size, len(found.events), epoch, clock, lock), found.events, found.torn
 
     def append(self, events: Sequence[Event]) -> list[Event]:
         """Commit events with one write and one flush to disk; returns them with seq, epoch and time.
@@ -79,6 +97,47 @@ class Journal:
     def close(self) -> None:
         """Give the file back; all events are on disk already."""
         os.close(self._handle)
+        if self._lock is not None:
+            self._lock.release()
+
+
+class DamagedFile:
+    """A journal's file that is held to be mended."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Parsed:
+        return read(self._path)
+
+    def lines(self) -> AbstractContextManager[Iterator[bytes]]:
+        return self._path.open("rb")
+
+    def set_aside(self, keep: int) -> str:
+        """Swap in a file of the first `keep` lines; the damaged one stays beside it under the name returned."""
+        path = self._path
+        aside = next(
+            name
+            for number in count(1)
+            if not (name := path.with_name(f"{path.stem}-damaged-{number}{path.suffix}")).exists()
+        )
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "wb") as whole, path.open("rb") as lines:
+                whole.writelines(islice(lines, keep))
+                whole.flush()
+                os.fsync(whole.fileno())
+            shutil.copymode(path, temporary)
+            try:
+                os.link(path, aside)
+            except OSError:  # a file system that knows no second names
+                shutil.copy2(path, aside)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        flush_folder(path.parent)
+        return str(aside)
 
 
 def read_events(path: Path) -> list[Event]:

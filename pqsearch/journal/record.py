@@ -46,8 +46,18 @@ def stamp(events: Sequence[Event], seq: int, epoch: int, time: float) -> list[Ev
 
 
 def line_of(event: Event) -> bytes:
-    body = json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
-    return body[:-1] + _SEAL % zlib.crc32(body)
+    """An event as a file keeps it: with its line feed."""
+    return line(*body_and_crc(event))
+
+
+def body_and_crc(event: Event) -> tuple[str, str]:
+    """An event as a database keeps it: JSON, all of it ASCII, and its checksum."""
+    body = json.dumps(event, separators=(",", ":"), allow_nan=False)
+    return body, f"{zlib.crc32(body.encode()):08x}"
+
+
+def line(body: str, crc: str) -> bytes:
+    return f'{body[:-1]},"crc":"{crc}"}}\n'.encode()
 
 
 def parse(lines: Iterable[bytes]) -> Parsed:
