@@ -185,7 +185,7 @@ def _show(options: argparse.Namespace) -> int:
     if summary is not None:
         print(summary_table(summary))
         return 0
-    if not run.journal.is_file():
+    if not run.journal.exists():
         print(
             f"{run.path}: {'the baseline is trained' if run.baseline.is_file() else 'nothing is done yet'}, no search has begun"
         )
@@ -203,7 +203,7 @@ def _trials(options: argparse.Namespace) -> int:
     from pqsearch.tables import candidates_line, candidates_table
 
     run = RunDirectory.existing(options.run_dir)
-    candidates = read_study(run.journal).candidates() if run.journal.is_file() else []
+    candidates = read_study(run.journal).candidates() if run.journal.exists() else []
     if options.json:
         for candidate in candidates:
             print(candidates_line(candidate))

@@ -15,6 +15,7 @@ from pqsearch.console import Progress
 from pqsearch.errors import UserError
 from pqsearch.finetunes import BASELINE, Job, finetune_all
 from pqsearch.front import front_of
+from pqsearch.hidden import hide_passwords
 from pqsearch.journal.lock import Lock
 from pqsearch.open_study import settings
 from pqsearch.plan import Plan
@@ -70,6 +71,7 @@ class Pipeline:
 
     def search(self) -> dict[str, Any]:
         """Search plans on Ray Tune; leaves the journal and the leading plan."""
+        self.run.begin_journal(self.spec.study.name)
         self.baseline()
         from pqsearch.tune.driver import search
 
@@ -143,7 +145,7 @@ class Pipeline:
 
         self.baseline()
         summary, plans = make_summary(self.spec, self.run, self.prepared, self._record(required=False))
-        study = read_study(self.run.journal) if self.run.journal.is_file() else None
+        study = read_study(self.run.journal) if self.run.journal.exists() else None
         self.run.write(self.run.summary, summary)
         front = front_of(study) if study is not None and self.spec.study.costs else None
         sensitivity = study.probing.table() if study is not None and study.probing is not None else []
@@ -155,7 +157,7 @@ class Pipeline:
             study.candidates() if study else [],
             self.prepared.info.to_json(),
             plans,
-            self.run.spec.read_text(),
+            hide_passwords(self.run.spec.read_text()),
             sensitivity,
             front,
             expected,
@@ -193,7 +195,7 @@ class Pipeline:
         return record
 
     def _search_is_over(self) -> bool:
-        if not self.run.journal.is_file():
+        if not self.run.journal.exists():
             return False
         state = read_study(self.run.journal)
         return state.finished and not asks_for_more(state.settings, asdict(settings(self.spec)))
