@@ -9,7 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Box", "Plan", "Spec", "Study", "UserError", "as_sampler", "load", "load_spec", "resolve", "run", "select"]
+__all__ = [
+    "Box",
+    "Plan",
+    "Spec",
+    "Study",
+    "UserError",
+    "as_sampler",
+    "load",
+    "load_spec",
+    "repair",
+    "resolve",
+    "run",
+    "select",
+]
 
 _HOMES = {
     "Box": "pqsearch.box",
@@ -20,6 +33,7 @@ _HOMES = {
     "as_sampler": "pqsearch.optuna_sampler",
     "load": "pqsearch.rebuild",
     "load_spec": "pqsearch.spec",
+    "repair": "pqsearch.repairing",
     "resolve": "pqsearch.resolving",
     "run": "pqsearch.pipeline",
     "select": "pqsearch.choose",
@@ -33,6 +47,7 @@ if TYPE_CHECKING:
     from pqsearch.pipeline import run
     from pqsearch.plan import Plan
     from pqsearch.rebuild import load
+    from pqsearch.repairing import repair
     from pqsearch.resolving import resolve
     from pqsearch.spec import Spec, load_spec
     from pqsearch.study import Study

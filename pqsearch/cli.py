@@ -102,6 +102,17 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     solve.add_argument("--predict-only", action="store_true", help="say what is expected, measure nothing")
     solve.add_argument("--out", metavar="PLAN.json", help="also write the plan, for `pqsearch finetune --plan`")
+    mend = add(
+        "repair", "save what is whole of a run's damaged journal into a new file",
+        "pqsearch repair runs/digits --in-place", _repair,
+    )  # fmt: skip
+    mend.add_argument("run_dir", metavar="RUN_DIR")
+    mend.add_argument("--out", metavar="FILE", help="the new file (journal-repaired.jsonl in the run directory)")
+    mend.add_argument(
+        "--in-place",
+        action="store_true",
+        help="replace the journal instead; the damaged one is kept under another name",
+    )
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
         "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters"
@@ -233,6 +244,16 @@ def _resolve(options: argparse.Namespace) -> int:
     if options.out:
         _write_plan(Path(options.out), found)
         print(f"{options.out}: `pqsearch finetune SPEC --plan {options.out}` fine-tunes it")
+    return 0
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from pqsearch.repairing import repair
+    from pqsearch.tables import repair_lines
+
+    if options.out and options.in_place:
+        raise UserError("--out: names a new file, --in-place makes none; give one of them")
+    print("\n".join(repair_lines(repair(options.run_dir, options.out, in_place=options.in_place))))
     return 0
 
 

@@ -56,6 +56,7 @@ FLOORS = (
         "pqsearch.probing",
         "pqsearch.front",
         "pqsearch.choose",
+        "pqsearch.repairing",
         "pqsearch.study_events",
         "pqsearch.study_state",
         "pqsearch.local",
