@@ -50,6 +50,7 @@ bench: $(VENV)/installed  ## every benchmark that needs no data of yours
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/proposals.py
 	$(BIN)/python benchmarks/forecast.py
+	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/digits.py
 
 docs: $(VENV)/installed  ## write docs/spec.md anew
