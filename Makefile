@@ -34,7 +34,7 @@ test-long: $(VENV)/installed-peers  ## tests that take minutes or need system pa
 
 system-deps:  ## install the Debian packages that test-long needs (as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium postgresql
 
 lint: $(VENV)/installed-test  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -50,6 +50,7 @@ bench: $(VENV)/installed  ## every benchmark that needs no data of yours
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/proposals.py
 	$(BIN)/python benchmarks/forecast.py
+	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/digits.py
 
 docs: $(VENV)/installed  ## write docs/spec.md anew

@@ -19,6 +19,7 @@ __all__ = [
     "correlate",
     "load",
     "load_spec",
+    "repair",
     "resolve",
     "run",
     "select",
@@ -34,6 +35,7 @@ _HOMES = {
     "correlate": "pqsearch.correlating",
     "load": "pqsearch.rebuild",
     "load_spec": "pqsearch.spec",
+    "repair": "pqsearch.repairing",
     "resolve": "pqsearch.resolving",
     "run": "pqsearch.pipeline",
     "select": "pqsearch.choose",
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from pqsearch.pipeline import run
     from pqsearch.plan import Plan
     from pqsearch.rebuild import load
+    from pqsearch.repairing import repair
     from pqsearch.resolving import resolve
     from pqsearch.spec import Spec, load_spec
     from pqsearch.study import Study

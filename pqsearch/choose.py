@@ -20,7 +20,7 @@ def select(run_dir: str | Path, budgets: Mapping[str, float]) -> dict[str, Any]:
     """
     run = RunDirectory.existing(run_dir)
     check_costs(budgets)
-    state = read_study(run.journal) if run.journal.is_file() else None
+    state = read_study(run.journal) if run.journal.exists() else None
     rows = state.leading(len(state.by_id)) if state is not None else []
     if state is None or not rows:
         raise UserError(f"{run.path}: no plan is evaluated yet; `pqsearch search` evaluates some")

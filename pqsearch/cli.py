@@ -128,6 +128,17 @@ def parser() -> argparse.ArgumentParser:
     correlation.add_argument(
         "--plans", metavar="NUMBER", default="8", help="how many (8, the fewest that give a correlation)"
     )
+    mend = add(
+        "repair", "save what is whole of a run's damaged journal into a new file",
+        "pqsearch repair runs/digits --in-place", _repair,
+    )  # fmt: skip
+    mend.add_argument("run_dir", metavar="RUN_DIR")
+    mend.add_argument("--out", metavar="FILE", help="the new file (journal-repaired.jsonl in the run directory)")
+    mend.add_argument(
+        "--in-place",
+        action="store_true",
+        help="replace the journal instead; the damaged one is kept under another name",
+    )
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
         "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters"
@@ -212,12 +223,12 @@ def _show(options: argparse.Namespace) -> int:
 
     run = RunDirectory.existing(options.run_dir)
     summary = run.read(run.summary)
-    if summary is None and not run.journal.is_file():
+    if summary is None and not run.journal.exists():
         print(
             f"{run.path}: {'the baseline is trained' if run.baseline.is_file() else 'nothing is done yet'}, no search has begun"
         )
         return 0
-    study = read_study(run.journal) if run.journal.is_file() else None
+    study = read_study(run.journal) if run.journal.exists() else None
     spent = worker_time_of(run, study, run.read_spec().workers.price)
     if summary is not None:
         print(summary_table({**summary, "worker_hours": spent}))
@@ -233,7 +244,7 @@ def _trials(options: argparse.Namespace) -> int:
     from pqsearch.tables import candidates_line, candidates_table
 
     run = RunDirectory.existing(options.run_dir)
-    candidates = read_study(run.journal).candidates() if run.journal.is_file() else []
+    candidates = read_study(run.journal).candidates() if run.journal.exists() else []
     if options.json:
         for candidate in candidates:
             print(candidates_line(candidate))
@@ -273,6 +284,16 @@ def _correlate(options: argparse.Namespace) -> int:
     if not options.plans.isdecimal():
         raise UserError(f"--plans {options.plans}: must be a whole number, at least 2")
     print(correlation_table(correlate(options.run_dir, int(options.plans))))
+    return 0
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from pqsearch.repairing import repair
+    from pqsearch.tables import repair_lines
+
+    if options.out and options.in_place:
+        raise UserError("--out: names a new file, --in-place makes none; give one of them")
+    print("\n".join(repair_lines(repair(options.run_dir, options.out, in_place=options.in_place))))
     return 0
 
 

@@ -33,7 +33,7 @@ def correlate(run_dir: str | Path, plans: int = FEWEST) -> dict[str, Any]:
     run = RunDirectory.existing(run_dir)
     if isinstance(plans, bool) or not isinstance(plans, int) or plans < 2:
         raise UserError(f"--plans {plans}: must be a whole number, at least 2; {FEWEST} give a correlation")
-    state = read_study(run.journal) if run.journal.is_file() else None
+    state = read_study(run.journal) if run.journal.exists() else None
     if state is None or not state.finished:
         raise UserError(f"{run.path}: the search is not finished; `pqsearch search {run.spec}` continues it")
     ranked = state.spread(len(state.by_id))

@@ -1,4 +1,4 @@
-"""Put a study together from a spec: space, algorithm, journal, seeds. Holds the journal's lock while open."""
+"""Put a study together from a spec: space, algorithm, journal, seeds. The journal is locked while open."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import numpy as np
 from pqsearch import environment, rooms
 from pqsearch.algorithm_of import algorithm_of
 from pqsearch.algorithms._integer_program import least_damage
-from pqsearch.journal.file import Event, Journal
-from pqsearch.journal.lock import Lock
 from pqsearch.journal.optuna_mirror import Mirror
+from pqsearch.journal.place import Journal
+from pqsearch.journal.record import Event
 from pqsearch.plan import ModelInfo
 from pqsearch.plan_file import given_plans, read_recipe
 from pqsearch.probing import Probe, Probing
@@ -45,16 +45,14 @@ MOST_ILP = 2
 
 @dataclass
 class OpenedStudy:
-    """A study, its mirror, and the lock that goes with them."""
+    """A study, its mirror, and the journal, which is this process's until it is closed."""
 
     study: Study
     mirror: Mirror
-    lock: Lock
     journal: Journal
 
     def close(self) -> None:
         self.journal.close()
-        self.lock.release()
 
 
 def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) -> OpenedStudy:
@@ -62,21 +60,18 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
 
     Raises `UserError` when another process holds the journal or when it belongs to something else.
     """
-    lock = Lock(run.path / "journal.lock")
-    lock.acquire()
+    journal, events, torn = run.journal.open(time.time)
     with ExitStack() as undo:
-        undo.callback(lock.release)
-        journal, events, torn = Journal.open(run.journal, time.time)
         undo.callback(journal.close)
         study = make_study(spec, info, journal, time.time, events, fingerprint(spec, info, baseline))
-        storage = Path(spec.study.storage) if spec.study.storage else run.optuna
+        log_file = Path(spec.study.optuna_log) if spec.study.optuna_log else run.optuna
         space = study.space
         names = [f"{kind}/{name}" for kind, name, _ in space.table.rows]
-        mirror = Mirror(storage, spec.study.name, space, names, objectives=spec.study.objectives)
+        mirror = Mirror(log_file, spec.study.name, space, names, objectives=spec.study.objectives)
         if torn:
-            log.warning("the last line of %s was torn and is dropped: that event had not been acted on", run.journal)
+            log.warning("the last line of %s was torn and is dropped: that event had not been acted on", journal.where)
         undo.pop_all()  # from here on the caller closes
-    return OpenedStudy(study, mirror, lock, journal)
+    return OpenedStudy(study, mirror, journal)
 
 
 def make_study(

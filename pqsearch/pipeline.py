@@ -15,6 +15,7 @@ from pqsearch.console import Progress
 from pqsearch.errors import UserError
 from pqsearch.finetunes import BASELINE, Job, finetune_all
 from pqsearch.front import front_of
+from pqsearch.hidden import hide_passwords
 from pqsearch.journal.lock import Lock
 from pqsearch.open_study import settings
 from pqsearch.plan import Plan
@@ -27,7 +28,7 @@ from pqsearch.spec import Spec, load_spec
 from pqsearch.study import read_study
 from pqsearch.study_fold import asks_for_more
 from pqsearch.summary import make_summary, warnings
-from pqsearch.worker_time import Meter, worker_time
+from pqsearch.worker_time import worker_time
 
 STAGES = ("baseline", "search", "finetune", "export", "report")
 
@@ -71,6 +72,7 @@ class Pipeline:
 
     def search(self) -> dict[str, Any]:
         """Search plans on Ray Tune; leaves the journal and the leading plan."""
+        self.run.begin_journal(self.spec.study.name)
         self.baseline()
         from pqsearch.tune.driver import search
 
@@ -78,14 +80,14 @@ class Pipeline:
             self.run.write(self.run.layers, self.prepared.info.to_json())
         if self._search_is_over():
             return read_study(self.run.journal).progress()
-        show, meter, price = self.progress("search"), Meter(self.run.journal), self.spec.workers.price
+        show, price = self.progress("search"), self.spec.workers.price
         with self.stage("search"):
             state = search(
                 self.spec,
                 self.run,
                 self.prepared.info,
                 _digest(self.run.baseline),
-                lambda state: show({**state, "worker_hours": worker_time(meter.seconds(), 0.0, price)}),
+                lambda state: show({**state, "worker_hours": worker_time(state["worker_seconds"], 0.0, price)}),
                 self.verbose,
             )
         if self.spec.study.costs:
@@ -145,7 +147,7 @@ class Pipeline:
 
         self.baseline()
         summary, plans = make_summary(self.spec, self.run, self.prepared, self._record(required=False))
-        study = read_study(self.run.journal) if self.run.journal.is_file() else None
+        study = read_study(self.run.journal) if self.run.journal.exists() else None
         self.run.write(self.run.summary, summary)
         front = front_of(study) if study is not None and self.spec.study.costs else None
         sensitivity = study.probing.table() if study is not None and study.probing is not None else []
@@ -157,7 +159,7 @@ class Pipeline:
             study.candidates() if study else [],
             self.prepared.info.to_json(),
             plans,
-            self.run.spec.read_text(),
+            hide_passwords(self.run.spec.read_text()),
             sensitivity,
             front,
             expected,
@@ -195,7 +197,7 @@ class Pipeline:
         return record
 
     def _search_is_over(self) -> bool:
-        if not self.run.journal.is_file():
+        if not self.run.journal.exists():
             return False
         state = read_study(self.run.journal)
         return state.finished and not asks_for_more(state.settings, asdict(settings(self.spec)))

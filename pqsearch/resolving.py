@@ -32,7 +32,7 @@ def resolve(run_dir: str | Path, budgets: Mapping[str, float], *, evaluate: bool
     """
     run = RunDirectory.existing(run_dir)
     check_costs(budgets)
-    state = read_study(run.journal) if run.journal.is_file() else None
+    state = read_study(run.journal) if run.journal.exists() else None
     spec = _spec(run.read_spec(), budgets)
     info = ModelInfo.from_json(run.read(run.layers)) if run.layers.is_file() else None
     if state is None or info is None:
@@ -116,8 +116,6 @@ def _alone(spec: Spec, file: Path, folder: Path) -> Spec:
     """A study of this one plan."""
     values = spec.to_dict()
     study = values["study"]
-    study.pop("storage", None)
-    study.pop("hours", None)
     kept = {key: study[key] for key in ("seed", "confirm_repeats") if key in study}
     values["study"] = {
         **kept,

@@ -8,10 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pqsearch.errors import UserError
+from pqsearch.journal.place import DatabasePlace, FilePlace, Place
 from pqsearch.spec import Spec, load_spec
 
 #: Keys that may change between two commands on one run directory: they do not touch what was measured.
@@ -27,6 +29,7 @@ FREE_KEYS = (
     "halving",
     "study.run_dir",
     "study.storage",
+    "study.optuna_log",
     "data.cache",
     "export",
 )
@@ -34,8 +37,8 @@ FREE_KEYS = (
 HALF_WRITTEN = ".*-????????"
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Readers see the old file or the whole new one, also after a power cut."""
+def write_atomically(path: Path, content: str | bytes, *, private: bool = False) -> None:
+    """Readers see the old file or the whole new one, also after a power cut. One that is `private` is its owner's only."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -44,10 +47,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; results are for everyone the user's umask lets in.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
+        if not private:
+            # mkstemp makes private files; results are for everyone the user's umask lets in.
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -55,13 +59,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 class RunDirectory:
-    """Paths of a run, and its JSON files read and written."""
+    """Paths of a run, its JSON files read and written, and where its journal is."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
         self.spec = self.path / "spec.toml"
         self.layers = self.path / "layers.json"
-        self.journal = self.path / "journal.jsonl"
+        self.journal_file = self.path / "journal.jsonl"
+        self.database = self.path / "database.json"  # the key of the run's study, where a database holds its journal
         self.lock = self.path / "run.lock"
         self.front = self.path / "front.json"
         self.forecast = self.path / "forecast.json"
@@ -93,6 +98,25 @@ class RunDirectory:
     def of(cls, spec: Spec) -> RunDirectory:
         return cls(spec.run_dir)
 
+    @cached_property
+    def journal(self) -> Place:
+        """Where the journal is, as the run's spec says."""
+        storage = self.read_spec().study.storage if self.spec.is_file() else None
+        if storage is None:
+            return FilePlace(self.journal_file)
+        note = self.read(self.database)
+        return DatabasePlace(storage, note["study"] if note is not None else None)
+
+    def begin_journal(self, name: str) -> None:
+        """Make sure that the journal of a study can be kept: whatever is in the way shows before anything is paid for."""
+        study = self.journal.begin(name)
+        if study is not None and not self.database.is_file():
+            self.write(self.database, {"study": study})
+        self._forget_journal()
+
+    def _forget_journal(self) -> None:
+        self.__dict__.pop("journal", None)
+
     @classmethod
     def existing(cls, path: str | Path) -> RunDirectory:
         """A run directory that holds a run, else a `UserError`."""
@@ -117,7 +141,10 @@ class RunDirectory:
                 raise UserError(
                     f"study.run_dir: {self.path} is not empty and holds no run; give an empty or a new folder"
                 )
-            write_atomically(self.spec, spec.to_toml())
+            self._forget_journal()
+            # A password may stand in it, which is not for everyone who may look at a run.
+            private = spec != spec.without_passwords()
+            write_atomically(self.spec, spec.to_toml(), private=private)
             for folder in (self.logs, self.scratch, self.checkpoints, self.plans):
                 folder.mkdir(exist_ok=True)
 
@@ -137,6 +164,16 @@ class RunDirectory:
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key) and not key.startswith(FREE_KEYS)
         ]
+        if spec.study.storage is None and self.database.is_file():
+            problems.append(
+                f"study.storage: the journal of the run in {self.path} is in a database, the spec names none; "
+                "name it or use another study.run_dir"
+            )
+        if spec.study.storage is not None and self.journal_file.is_file():
+            problems.append(
+                f"study.storage: the journal of the run in {self.path} is a file, the spec names a database; "
+                "leave it out or use another study.run_dir"
+            )
         if problems:
             raise UserError(problems)
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from pqsearch.errors import UserError
-from pqsearch.journal.file import Journal
 from pqsearch.journal.memory import MemoryJournal
 from pqsearch.open_study import make_study
 from pqsearch.plan import ModelInfo
@@ -68,7 +66,7 @@ def simulate_spec(
     for name in algorithms or (spec.algorithm.name,):
         mine = _with(spec, name, evaluations)
         clock = Clock()
-        study = make_study(mine, info, cast(Journal, MemoryJournal(clock)), clock)
+        study = make_study(mine, info, MemoryJournal(clock), clock)
         levels = study.space.levels
         rungs = len(spec.rungs)
         if run is not None:

@@ -14,6 +14,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pqsearch.errors import UserError
+from pqsearch.hidden import hide_passwords
 from pqsearch.spec_problems import rooms_problems, validation_problems, value_problems
 
 
@@ -41,6 +42,10 @@ class StudySpec(_Section):
     evaluations: int = Field(100, ge=1, description="Distinct plans to evaluate.")
     run_dir: str | None = Field(None, description="Folder of the run; `runs/<name>` unless given.")
     storage: str | None = Field(
+        None,
+        description="Where the journal is kept: `postgresql://USER@HOST/DATABASE`; a file in the run directory unless given.",
+    )
+    optuna_log: str | None = Field(
         None, description="File of the Optuna mirror; `optuna.log` in the run directory unless given."
     )
     hours: float | None = Field(None, gt=0, description="The search ends in time, with what it has.")
@@ -292,6 +297,13 @@ class Spec(_Section):
     def to_toml(self) -> str:
         return tomli_w.dumps(self.to_dict())
 
+    def without_passwords(self) -> Spec:
+        """The spec for those who need not reach its database: no password stands in it."""
+        if self.study.storage is None:
+            return self
+        study = self.study.model_copy(update={"storage": hide_passwords(self.study.storage)})
+        return self.model_copy(update={"study": study})
+
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     """Read a spec file and apply `section.key=value` overrides (values are TOML; bare words are texts).
@@ -338,7 +350,7 @@ def parse_spec(data: Mapping[str, Any]) -> Spec:
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     for section, key in (
-        ("study", "storage"),
+        ("study", "optuna_log"),
         ("data", "root"),
         ("data", "validation"),
         ("data", "cache"),
@@ -368,7 +380,7 @@ def _override(data: dict[str, Any], text: str) -> str | None:
     key, equals, value = text.partition("=")
     *parents, last = key.strip().replace("[", ".").replace("]", "").split(".")
     if not equals or not parents or not last:
-        return f"--set {text}: must be section.key=value"
+        return f"--set {hide_passwords(text)}: must be section.key=value"
     target: Any = data
     for name in parents:
         if isinstance(target, list):
@@ -378,9 +390,9 @@ def _override(data: dict[str, Any], text: str) -> str | None:
         elif isinstance(target, dict):
             target = target.setdefault(name, {})
         else:
-            return f"--set {text}: {name} is not a section"
+            return f"--set {hide_passwords(text)}: {name} is not a section"
     if not isinstance(target, dict):
-        return f"--set {text}: {'.'.join(parents)} is not a section"
+        return f"--set {hide_passwords(text)}: {'.'.join(parents)} is not a section"
     try:
         target[last] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
+from pqsearch.hidden import hide_passwords
 from pqsearch.own import load_own, own_options
 from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS
 from pqsearch.samplers import SEVERAL, sampler_problems
@@ -48,7 +49,7 @@ def validation_problems(error: ValidationError, root: type[BaseModel]) -> Iterat
                 if where.count(".") > 2 and isinstance(got, dict)
                 else ""
             )
-            yield f"{where}: {_requirement(kind, entry, _field(loc, root))}, got {got!r}{hint}"
+            yield f"{where}: {_requirement(kind, entry, _field(loc, root))}, got {hide_passwords(repr(got))}{hint}"
 
 
 def _requirement(kind: str, entry: Any, field: FieldInfo | None) -> str:
@@ -215,6 +216,8 @@ def _study_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[
     if not isinstance(study, dict) or not isinstance(algorithm, dict):
         return
     known = _fields(("study",), root)
+    if isinstance(storage := study.get("storage"), str):
+        yield from _storage_problems(storage)
     objectives = study.get("objectives", known["objectives"].default)
     if isinstance(objectives, list) and objectives and all(isinstance(name, str) for name in objectives):
         yield from _objective_problems(objectives)
@@ -227,6 +230,25 @@ def _study_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[
         size = algorithm.get(key)
         if _number(size) and _number(evaluations) and size > evaluations >= 1:
             yield f"algorithm.{key}: must be at most study.evaluations, which is {evaluations}, got {size}"
+
+
+def _storage_problems(storage: str) -> Iterator[str]:
+    scheme, _, rest = storage.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        yield (
+            "study.storage: must be postgresql://USER@HOST/DATABASE, or left out for a file in the run directory, got "
+            f"{hide_passwords(storage)!r} (the file of the Optuna mirror is study.optuna_log)"
+        )
+    # Where these stand as they are in a password, other parts of it would be taken for host and port, and be shown.
+    elif (
+        rest.partition("?")[0].count("@") > 1
+        or "@" in rest.partition("/")[2].partition("?")[0]
+        or any(letter.isspace() or letter in "\"'" for letter in rest)
+    ):
+        yield (
+            "study.storage: in names and passwords @ is written %40, / is %2F, : is %3A, a space %20 and quotes %22 and %27; "
+            "got one that is not"
+        )
 
 
 def _target_problems(

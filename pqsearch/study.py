@@ -16,7 +16,9 @@ import numpy as np
 
 from pqsearch.errors import UserError
 from pqsearch.halving import Ladder, best_of_generation, goes_on
-from pqsearch.journal.file import Event, Journal, read_events
+from pqsearch.journal.file import read_events
+from pqsearch.journal.place import Journal, Place
+from pqsearch.journal.record import Event
 from pqsearch.leases import Leases
 from pqsearch.plan import Item, Result
 from pqsearch.plan_table import PlanTable
@@ -102,7 +104,7 @@ class Study:
         self.aborted: str | None = None
         wanted = json.loads(json.dumps(dict(fingerprint or {})))  # as it reads back from the journal
         if events:
-            check_fingerprint(journal.path, events, wanted)
+            check_fingerprint(journal.where, events, wanted)
         for event in events:
             self._fold(event)
         self._seeds = self._not_asked(self._seeds)
@@ -539,6 +541,6 @@ class Study:
         return rung == self._settings.rungs - 1
 
 
-def read_study(path: Path) -> StudyState:
+def read_study(journal: Place | Path) -> StudyState:
     """A study from its journal alone, for looking at: no lock, no algorithm; someone else may be writing it."""
-    return StudyState(read_events(path))
+    return StudyState(read_events(journal) if isinstance(journal, Path) else journal.read_events())

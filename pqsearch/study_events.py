@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pqsearch.errors import UserError
-from pqsearch.journal.file import Event
+from pqsearch.journal.record import Event
 from pqsearch.plan import Result
 from pqsearch.problem import Genes
 from pqsearch.study_fold import Task
@@ -81,14 +80,14 @@ def failed(task: Task, seat: str, reason: str) -> Event:
     return {"type": "failed", "id": task.id, "repeat": task.repeat, "rung": task.rung, "reason": reason, "worker": seat}
 
 
-def check_fingerprint(path: Path, events: Sequence[Event], wanted: Mapping[str, Any]) -> None:
+def check_fingerprint(where: str, events: Sequence[Event], wanted: Mapping[str, Any]) -> None:
     """Refuse a journal that was begun with another fingerprint; the `UserError` says what differs."""
     before: Mapping[str, Any] = next((event["fingerprint"] for event in events if event["type"] == "opened"), {})
     different = sorted(key for key in before.keys() | wanted.keys() if before.get(key) != wanted.get(key))
     if different:
         raise UserError(
             [
-                f"{key}: the search in {path} was made with {before.get(key)!r}, this one has {wanted.get(key)!r}; "
+                f"{key}: the search in {where} was made with {before.get(key)!r}, this one has {wanted.get(key)!r}; "
                 "use another study.run_dir"
                 for key in different
             ]

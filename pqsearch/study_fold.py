@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pqsearch.journal.file import Event
+from pqsearch.journal.record import Event
 from pqsearch.plan_table import PlanTable
 from pqsearch.probing import Probing
 from pqsearch.problem import Genes
@@ -84,6 +84,7 @@ class Fold:
         self.confirmed: set[int] = set()
         self.over: set[int] = set()  # candidates that break the budgets of today
         self.roles: dict[str, list[int]] = {}  # candidates by role
+        self.worker_seconds = 0.0  # that measurements took, by the workers' own clocks
         self.repeats = self.repeats_done = 0  # measurements beside the first ones
         self.paused: dict[Key, Task] = {}  # tasks on their rung, to be promoted
         #: What was measured at each rung but the last, oldest first: values by objective, and the candidate.
@@ -152,6 +153,7 @@ class Fold:
             self._begin(Task(id, 0))
 
     def _on_probed(self, event: Event) -> None:
+        self.worker_seconds += sum(event["seconds"].values())
         self._answer(event["id"], event)
 
     def _answer(self, id: int, answer: Event | None) -> None:
@@ -194,6 +196,7 @@ class Fold:
         compared: dict[str, Any] = {key: event[key] for key in ("lost", "gained") if key in event}
         entry = {**{key: event[key] for key in keys}, **compared}
         candidate.measurements.append(entry)
+        self.worker_seconds += sum(event["seconds"].values())
         candidate.worker = event["worker"]
         task.rung, task.start, task.deaths = event["rung"] + 1, event["weights"], 0
         task.suspect = False

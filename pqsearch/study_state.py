@@ -174,6 +174,7 @@ class StudyState(Fold):
                               "score": self.scores[best["id"]]},
             "target": self.target(),
             "seconds": seconds,
+            "worker_seconds": self.worker_seconds,
             "rate": rate,
             "eta_seconds": (total - done) / rate if rate and not self.finished else None,
             "stopped": self.stopped,

@@ -103,7 +103,7 @@ def _roles(record: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
 
 
 def _search_facts(run: RunDirectory, price: float | None) -> dict[str, Any]:
-    if not run.journal.is_file():
+    if not run.journal.exists():
         return {"evaluations": 0, "asked": 0, "failed": 0, "worker_hours": worker_time_of(run, None, price)}
     study = read_study(run.journal)
     progress = study.progress()

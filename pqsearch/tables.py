@@ -175,3 +175,24 @@ def correlation_table(found: Mapping[str, Any]) -> str:
     heads = ("id", f"proxy {score}", "proxy accuracy", "final, select", "final, test", "role")
     failed = [f"candidate {row['id']} failed: {row['reason']}" for row in found["failed"]]
     return "\n".join([text_table(heads, rows), *failed, *final_sentences(found)])
+
+
+def repair_lines(answer: dict[str, Any]) -> list[str]:
+    """What `repair` did, in words."""
+    events, evaluations, damaged = answer["events"], answer["evaluations"], answer["damaged"]
+    if damaged is None:
+        return [f"{answer['journal']}: all {events['kept']} events are whole, there is nothing to repair"]
+    end = events["kept"] + events["lost"]
+    lines = [
+        f"{answer['journal']}: line {damaged} is damaged",
+        f"kept     lines 1 to {events['kept']}: {events['kept']} events, {evaluations['kept']} evaluations"
+        if events["kept"]
+        else "kept     nothing: the first line is damaged",
+        f"lost     lines {damaged} to {end}: {events['lost']} events, {answer['unreadable']} of them unreadable; "
+        f"{evaluations['lost']} evaluations in those that can be read"
+        if events["lost"]
+        else f"lost     what stood from line {damaged} on: it is gone",
+    ]
+    if "aside" in answer:
+        return [*lines, f"damaged  {answer['aside']}", "the same command that made the run continues it"]
+    return [*lines, f"saved    {answer['out']}", "`pqsearch repair RUN_DIR --in-place` puts it in the journal's place"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from pqsearch.journal.file import Event
+from pqsearch.journal.record import Event
 from pqsearch.problem import Algorithm, Genes, Judge, Outcome, Prior, Problem
 from pqsearch.settings import Settings
 from pqsearch.study_fold import ENDED, Candidate, objective_values, score_of

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from pqsearch.run_dir import RunDirectory
@@ -25,34 +23,7 @@ def worker_time(search: float, finetune: float, price: float | None) -> dict[str
 def worker_time_of(run: RunDirectory, study: StudyState | None, price: float | None) -> dict[str, Any]:
     """What a run has used so far. Of evaluations and fine-tunes those that came to an end: the others leave no seconds."""
     return worker_time(
-        search_seconds(study) if study is not None else 0.0,
+        study.worker_seconds if study is not None else 0.0,
         sum(result["seconds"] for result in run.finetuned()),
         price,
     )
-
-
-def search_seconds(study: StudyState) -> float:
-    """Seconds of all measurements, of candidates and of what was found out before them."""
-    answers = study.probing.answers.values() if study.probing is not None else ()
-    probes = sum(sum(answer["seconds"].values()) for answer in answers if answer is not None)
-    return probes + sum(row["seconds"] for row in study.candidates())
-
-
-class Meter:
-    """Seconds of the measurements in a journal that somebody else writes; every line is read once."""
-
-    def __init__(self, journal: Path) -> None:
-        self._journal = journal
-        self._offset = 0
-        self._seconds = 0.0
-
-    def seconds(self) -> float:
-        """Up to the last whole line; 0 while there is no journal."""
-        if self._journal.is_file():
-            with self._journal.open("rb") as file:
-                file.seek(self._offset)
-                whole, newline, _ = file.read().rpartition(b"\n")
-            for line in whole.splitlines():
-                self._seconds += sum(json.loads(line).get("seconds", {}).values())
-            self._offset += len(whole) + len(newline)
-        return self._seconds

@@ -16,6 +16,7 @@ PACKAGES = ("pqsearch", "search_spaces", "trainers", "cluster")
 FLOORS = (
     (
         "pqsearch.errors",
+        "pqsearch.hidden",
         "pqsearch.plan",
         "pqsearch.problem",
         "pqsearch.plan_table",
@@ -57,6 +58,7 @@ FLOORS = (
         "pqsearch.probing",
         "pqsearch.front",
         "pqsearch.choose",
+        "pqsearch.repairing",
         "pqsearch.study_events",
         "pqsearch.study_fold",
         "pqsearch.study_state",

@@ -12,8 +12,15 @@ from pathlib import Path
 from typing import Self
 
 from pqsearch.errors import UserError
+from pqsearch.hidden import hide_passwords
 
 POLL_SECONDS = 0.1
+
+
+def this_process() -> str:
+    """What others are told of the process that holds what they want."""
+    since, command = time.strftime("%Y-%m-%d %H:%M:%S"), json.dumps(hide_passwords(" ".join(sys.argv))[:200])
+    return f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})"
 
 
 class Lock:
@@ -54,10 +61,8 @@ class Lock:
                     f"{self.path}: cannot be locked ({error.strerror}); use a run directory on a disk that has file locks"
                 ) from None
         self._handle = handle
-        since, command = time.strftime("%Y-%m-%d %H:%M:%S"), json.dumps(" ".join(sys.argv)[:200])
-        holder = f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})\n"
         os.ftruncate(handle, 0)
-        os.pwrite(handle, holder.encode(), 0)
+        os.pwrite(handle, f"{this_process()}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the lock back; does nothing if it is not held."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from pqsearch.journal.file import Event
+from pqsearch.journal.record import Event
 
 
 class MemoryJournal:
@@ -14,7 +13,6 @@ class MemoryJournal:
     where = "memory"
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.path = Path(self.where)
         self.epoch = 1
         self._clock, self._seq = clock, 0
 

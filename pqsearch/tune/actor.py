@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -26,8 +25,8 @@ MOST_FOLLOWED = 100
 class StudyService:
     """A `Study` behind plain calls. Items and results cross as values of `pqsearch.plan`."""
 
-    def __init__(self, spec: dict[str, Any], run_dir: str, info: dict[str, Any], baseline: str) -> None:
-        self._run = RunDirectory(run_dir)
+    def __init__(self, spec: dict[str, Any], run: RunDirectory, info: dict[str, Any], baseline: str) -> None:
+        self._run = run
         self._arguments = (parse_spec(spec), self._run, ModelInfo.from_json(info), baseline)
         self._opened: OpenedStudy | None = None
         self._mirror: Mirror | None = None
@@ -134,7 +133,7 @@ class StudyService:
             self._mirror = None
 
 
-def start(name: str, spec: dict[str, Any], run_dir: Path, info: dict[str, Any], baseline: str) -> Any:
+def start(name: str, spec: dict[str, Any], run: RunDirectory, info: dict[str, Any], baseline: str) -> Any:
     """Start the actor under `name`. It restarts by replaying its journal; calls in flight are sent again."""
     remote = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(StudyService)
-    return remote.options(name=name).remote(spec, str(run_dir), info, baseline)
+    return remote.options(name=name).remote(spec, run, info, baseline)

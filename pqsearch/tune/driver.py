@@ -38,7 +38,7 @@ def search(
     """
     local.connect(local.render(spec, verbose))
     name = f"study-{uuid.uuid4().hex}"
-    study = actor.start(name, spec.to_dict(), run.path, info.to_json(), baseline)
+    study = actor.start(name, spec.to_dict(), run, info.to_json(), baseline)
     try:
         state = _get(study.progress.remote())
         if not (state["finished"] or state["aborted"]):
@@ -70,7 +70,7 @@ def _fit(
         param_space={
             "seat": tune.grid_search(seats),
             "study": name,
-            "spec": spec.to_dict(),
+            "spec": spec.without_passwords().to_dict(),  # Tune writes it down
             "run_dir": str(run.path),
         },
         tune_config=tune.TuneConfig(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 
 from pqsearch import rooms
 from pqsearch.cli import main
-from pqsearch.journal.file import Journal
 from pqsearch.journal.memory import MemoryJournal
 from pqsearch.settings import Settings
 from pqsearch.simulated_landscapes import Fitted, MadeUp
@@ -29,7 +27,7 @@ LANDSCAPE = MadeUp(PROBLEM.levels, 0)
 def _run(workers: int, settings: Settings, pace: Pace = SECOND, seed: int = 0) -> tuple[Simulated, Study]:
     clock = Clock()
     algorithm = rooms.load("algorithms", "genetic")(PROBLEM, 0)
-    study = Study(PROBLEM, lambda prior: algorithm, cast(Journal, MemoryJournal(clock)), settings, clock)
+    study = Study(PROBLEM, lambda prior: algorithm, MemoryJournal(clock), settings, clock)
     return simulate(study, clock, workers, pace, LANDSCAPE, seed), study
 
 

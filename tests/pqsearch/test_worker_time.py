@@ -12,14 +12,14 @@ from pqsearch.check import time_table
 from pqsearch.cli import main
 from pqsearch.run_dir import RunDirectory
 from pqsearch.study import read_study
-from pqsearch.worker_time import Meter, search_seconds, worker_time, worker_time_of
+from pqsearch.worker_time import worker_time, worker_time_of
 from pqsearch.worker_words import amount, cost_short, worker_sentences
 
 
 def test_a_run_used_what_its_measurements_and_fine_tunes_took(finished_run: Path) -> None:
     run, state = RunDirectory(finished_run), read_study(finished_run / "journal.jsonl")
     found = worker_time_of(run, state, 2.0)
-    events = [json.loads(line) for line in run.journal.read_text().splitlines()]
+    events = [json.loads(line) for line in run.journal_file.read_text().splitlines()]
     searched = sum(sum(event["seconds"].values()) for event in events if event["type"] in ("reported", "probed"))
     trained = [json.loads(path.read_text())["seconds"] for path in run.checkpoints.glob("*/result.json")]
     assert found["search"] == pytest.approx(searched / 3600)
@@ -30,20 +30,6 @@ def test_a_run_used_what_its_measurements_and_fine_tunes_took(finished_run: Path
     summary = json.loads(run.summary.read_text())["worker_hours"]
     assert summary == worker_time_of(run, state, None)
     assert (summary["price"], summary["cost"]) == (None, None)
-
-
-def test_the_meter_reads_a_growing_journal_to_the_same_sum(finished_run: Path, tmp_path: Path) -> None:
-    whole = (finished_run / "journal.jsonl").read_bytes()
-    path = tmp_path / "journal.jsonl"
-    meter = Meter(path)
-    assert meter.seconds() == 0
-    seen = []
-    for end in range(0, len(whole) + 1, max(1, len(whole) // 50)):  # cuts fall into lines
-        path.write_bytes(whole[:end])
-        seen.append(meter.seconds())
-    path.write_bytes(whole)
-    assert seen == sorted(seen)
-    assert meter.seconds() == meter.seconds() == pytest.approx(search_seconds(read_study(path)))
 
 
 def test_hours_and_costs_of_any_size_can_be_read() -> None:
