@@ -1,6 +1,6 @@
 """What the arena's runs come to: who reaches what with how few evaluations, and whether ours keep up with their namesakes.
 
-    python benchmarks/arena_bars.py KEPT.jsonl [--seeds FIRST LAST] [--json FILE]
+    python benchmarks/arena_bars.py KEPT.jsonl [--evaluations 100 300 1000] [--seeds FIRST LAST] [--json FILE]
 
 KEPT.jsonl is what `benchmarks/algorithms.py --keep` leaves. Values are medians over seeds of the true log loss of the plan in hand
 (smaller is better); where the wanted seeds are not all there the row says how many are.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,15 +73,20 @@ def main() -> int:
     parser = json_argument(__doc__ or "")
     parser.add_argument("kept", type=Path)
     parser.add_argument("--seeds", type=int, nargs=2, default=(0, 10**9), metavar=("FIRST", "LAST"))
+    parser.add_argument(
+        "--evaluations", type=int, nargs="+", default=BUDGETS, help="where ours are compared with others"
+    )
     options = parser.parse_args()
     first, last = options.seeds
     medians = Medians(curve for curve in read(options.kept) if first <= curve.job.seed <= last)
-    return report([*flagship(medians), *namesakes(medians), *against_random(medians)], options.json)
+    budgets = options.evaluations
+    rows = [*flagship(medians, budgets), *namesakes(medians, budgets), *against_random(medians, budgets)]
+    return report(rows, options.json)
 
 
-def flagship(medians: Medians) -> Iterator[Row]:
+def flagship(medians: Medians, budgets: Sequence[int] = BUDGETS) -> Iterator[Row]:
     """With how many evaluations the default is as good as the best peer with `MATCHED`."""
-    mine = medians.curve((FLAGSHIP, "ours"), max(BUDGETS))
+    mine = medians.curve((FLAGSHIP, "ours"), max(budgets))
     for words, share, starts in (("", SHARE, False), (" with our starts", SHARE_WITH_STARTS, True)):
         best = best_peer(medians, MATCHED, starts)
         if best is None:
@@ -99,7 +104,7 @@ def best_peer(medians: Medians, evaluations: int, starts: bool) -> Entry | None:
     return min(found, key=lambda entry: medians.at(entry, evaluations), default=None)
 
 
-def namesakes(medians: Medians) -> Iterator[Row]:
+def namesakes(medians: Medians, budgets: Sequence[int] = BUDGETS) -> Iterator[Row]:
     """Ours less the best arm of the peer of the same name, by evaluations."""
     for name, peers in NAMESAKES.items():
         for peer in peers:
@@ -107,7 +112,7 @@ def namesakes(medians: Medians) -> Iterator[Row]:
                 arms = [
                     entry for entry in medians.entries() if entry[0] == peer and entry[1].endswith("starts") == starts
                 ]
-                for evaluations in BUDGETS:
+                for evaluations in budgets:
                     theirs = [medians.at(arm, evaluations) for arm in arms if medians.runs(arm, evaluations)]
                     if theirs:
                         words = f"{name} - {peer}{' with our starts' if starts else ''}, {evaluations} evaluations"
@@ -116,11 +121,11 @@ def namesakes(medians: Medians) -> Iterator[Row]:
                         yield at_most(f"{words} ({seeds})", difference, "log loss", 0.0)
 
 
-def against_random(medians: Medians) -> Iterator[Row]:
+def against_random(medians: Medians, budgets: Sequence[int] = BUDGETS) -> Iterator[Row]:
     """Ours less random search, which begins with the same plans."""
     for name, arm in sorted(medians.entries()):
         if arm == "ours" and name not in (*LISTS, "random_search"):
-            for evaluations in BUDGETS:
+            for evaluations in budgets:
                 difference = medians.at((name, arm), evaluations) - medians.at(("random_search", arm), evaluations)
                 seeds = _seeds(medians, (name, arm), evaluations)
                 yield at_most(

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,7 @@ from arena.contest import Score, Truth  # noqa: E402
 from pqsearch.plan import ModelInfo  # noqa: E402
 from pqsearch.problem import FloatArray, IntArray, Problem  # noqa: E402
 from pqsearch.space_of import space_of  # noqa: E402
-from pqsearch.spec import parse_spec  # noqa: E402
+from pqsearch.spec import Spec, parse_spec  # noqa: E402
 from search_spaces.space import Space  # noqa: E402
 
 FILE = Path(__file__).resolve().parent / "truth" / "loose.json.gz"
@@ -103,15 +104,20 @@ def _trees() -> GradientBoostingRegressor:
     )
 
 
+def spec_and_info(changes: Mapping[str, Any], path: Path = FILE) -> tuple[Spec, ModelInfo]:
+    """A spec with the space and the budgets of the evaluations, and their network; data and model are in name only."""
+    data = json.loads(gzip.decompress(path.read_bytes()))
+    parts = {key: data["spec"][key] for key in ("space", "budgets", "quantizer") if key in data["spec"]}
+    spec = parse_spec({"data": {"name": "digits"}, "model": {"name": "digits_net"}, **parts, **changes})
+    return spec, ModelInfo.from_json(data["layers"])
+
+
 @cache
 def read(path: Path = FILE) -> Measured:
     """What `benchmarks/truth/pack.py` wrote."""
     data = json.loads(gzip.decompress(path.read_bytes()))
-    parts = {key: data["spec"][key] for key in ("space", "budgets", "quantizer") if key in data["spec"]}
-    spec = parse_spec(
-        {"study": {"name": "landscape"}, "data": {"name": "digits"}, "model": {"name": "digits_net"}, **parts}
-    )
-    space = space_of(spec, ModelInfo.from_json(data["layers"])).with_prior(data.get("prior"))
+    spec, info = spec_and_info({"study": {"name": "landscape"}}, path)
+    space = space_of(spec, info).with_prior(data.get("prior"))
     genes = np.array([[int(level) for level in row] for row in data["genes"]], dtype=np.int64)
     values = np.log([losses[0] for losses in data["loss"]])
     pairs = np.log([losses[:2] for losses in data["loss"] if len(losses) > 1]).reshape(-1, 2)

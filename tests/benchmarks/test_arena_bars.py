@@ -90,3 +90,15 @@ def test_the_command_fails_where_a_bar_is_not_met(
     monkeypatch.setattr("sys.argv", ["arena_bars.py", str(kept), "--seeds", "0", "0"])
     assert main() == 1
     assert "(n=1)" in capsys.readouterr().out
+
+
+def test_shorter_runs_are_compared_where_they_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curves = [*_curves(FLAGSHIP, 0.0, length=500), *_curves("random_search", 0.6, length=500)]
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text("".join(json.dumps(asdict(curve)) + "\n" for curve in curves))
+    monkeypatch.setattr("sys.argv", ["arena_bars.py", str(kept), "--evaluations", "100", "500"])
+    assert main() == 0
+    told = capsys.readouterr().out
+    assert "random_search, 500 evaluations (n=3)" in told and "1000" not in told

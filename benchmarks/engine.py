@@ -1,0 +1,212 @@
+"""What the service costs beside the evaluations: workers kept busy, evaluations a second, and the study by itself.
+
+    python benchmarks/engine.py [--only busy rate core] [--json FILE]
+
+`busy`: 16 workers whose evaluations sleep a second, after start-up; beside it Ray Tune with a trial per candidate and reused actors,
+in the same run. `rate`: evaluations that do nothing, through workers, study, journal and Tune. `core`: the study alone, simulated:
+100,000 evaluations on 1,000 workers (genetic, 49 knobs of ResNet-20 under three budgets, repair and costs included), and what
+one evaluation costs after 1,000, 10,000 and 100,000 of them.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import landscape
+import numpy as np
+import ray
+from _report import Row, at_least, at_most, json_argument, report
+from ray import tune
+
+from cluster import local
+from pqsearch import environment
+from pqsearch.journal.memory import MemoryJournal
+from pqsearch.open_study import make_study
+from pqsearch.plan import Accuracy, Item, Result
+from pqsearch.prepare import prepare
+from pqsearch.run_dir import RunDirectory
+from pqsearch.simulated_landscapes import MadeUp
+from pqsearch.simulator import Clock, Pace, simulate
+from pqsearch.spec import parse_spec
+from pqsearch.study import read_study
+from pqsearch.tune.driver import search
+from pqsearch.tune.worker import Worker
+
+WORKERS, SECOND, SLEEPS = 16, 1.0, 640
+NOTHINGS = 6000
+CORE_WORKERS, CORE_EVALUATIONS, CORE_SECONDS = 1000, 100_000, 5.0
+MARKS = (1_000, 10_000, 100_000)
+
+
+class Sleeper(Worker):
+    """Loads nothing, sleeps as long as its spec's name says, and writes down when."""
+
+    def load(self, config: dict[str, Any]) -> float:
+        self.times = (RunDirectory(config["run_dir"]).logs / f"times-{config['seat']}.jsonl").open("w")
+        return float(config["spec"]["study"]["name"].partition("-")[2])
+
+    def capacity(self) -> dict[str, Any]:
+        return {}
+
+    def evaluate(self, item: Item) -> Result:
+        began = time.time()
+        time.sleep(self.context)
+        share = int(item.plan.hash, 16) / 16**16
+        self.times.write(json.dumps([began, time.time()]) + "\n")
+        self.times.flush()
+        return Result(item.id, item.rung, item.repeat, Accuracy(share, 1000), 1 - share, {"sleep": self.context})
+
+
+def main() -> int:
+    parser = json_argument(__doc__ or "")
+    parts = {"core": core, "rate": rate, "busy": busy}
+    parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
+    options = parser.parse_args()
+    environment.set_defaults()
+    return report([row for name in options.only for row in parts[name]()], options.json)
+
+
+def core() -> Iterator[Row]:
+    spec, info = landscape.spec_and_info(
+        {"study": {"name": "core", "evaluations": CORE_EVALUATIONS}, "algorithm": {"name": "genetic"}}
+    )
+    clock = Clock()
+    study = make_study(spec, info, MemoryJournal(clock), clock)
+    seconds = CORE_SECONDS * np.exp(0.1 * np.random.default_rng(0).standard_normal(1000))
+    spent: list[tuple[int, float]] = []
+    exchange = study.exchange
+
+    def watched(calls: Any) -> Any:
+        spent.append((study.state.done, time.process_time()))
+        return exchange(calls)
+
+    study.exchange = watched  # type: ignore[method-assign]
+    began = time.process_time()
+    found = simulate(study, clock, CORE_WORKERS, Pace([seconds.tolist()]), MadeUp(study.space.levels, 0), 0)
+    name = f"study alone, {CORE_EVALUATIONS:,} evaluations on {CORE_WORKERS:,} workers"
+    yield at_most(name, time.process_time() - began, "processor s", 60)
+    yield at_most("its memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "GB", 1.0)
+    yield Row("its simulated workers", 100 * found.busy, "% busy")
+    costs = {mark: _cost_around(spent, mark) for mark in MARKS}
+    for mark in MARKS[1:]:
+        yield at_most(
+            f"one evaluation after {mark:,}, by one after {MARKS[0]:,}", costs[mark] / costs[MARKS[0]], "ratio", 1.1
+        )
+
+
+def _cost_around(spent: list[tuple[int, float]], mark: int) -> float:
+    """Processor seconds of one evaluation, over a tenth of the mark's own number before it."""
+    ends = next(at for at, (done, _) in enumerate(spent) if done >= min(mark, spent[-1][0]))
+    begins = next(at for at, (done, _) in enumerate(spent) if done >= 0.8 * mark)
+    (first, since), (last, until) = spent[begins], spent[ends]
+    return (until - since) / (last - first)
+
+
+def rate() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        times, _ = _through_the_service(Path(folder), 2, NOTHINGS, 0.0)
+        moments = sorted(end for mine in times for _, end in mine)
+    # The first and the last are start-up and confirming.
+    begin, end = len(moments) // 10, 9 * len(moments) // 10
+    done = (end - begin) / (moments[end] - moments[begin])
+    yield at_least("evaluations that do nothing, through the whole service", done, "a second", 500)
+    peer = _tune_by_trials(2, 300, 0.0)
+    yield Row("the same, a Tune trial per candidate, actors reused", 300 / peer, "a second")
+    yield Row("ratio", done * peer / 300, "times")
+
+
+def busy() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        times, _ = _through_the_service(Path(folder), WORKERS, SLEEPS, SECOND)
+    yield at_least(f"{WORKERS} workers, {SLEEPS} evaluations of {SECOND:g} s", 100 * _busy(times), "% busy", 97)
+    sleeps = SLEEPS // 4
+    peer = _tune_by_trials(WORKERS, sleeps, SECOND)
+    share = 100 * sleeps * SECOND / (WORKERS * peer)
+    yield Row(f"a Tune trial per candidate, actors reused, {sleeps} of them", share, "% busy")
+
+
+def _busy(times: list[list[tuple[float, float]]]) -> float:
+    """Share of the time that went into evaluations, from when all had begun until the first had nothing more."""
+    begin, end = max(mine[0][0] for mine in times), min(mine[-1][1] for mine in times)
+    worked = sum(max(0.0, min(until, end) - max(since, begin)) for mine in times for since, until in mine)
+    return worked / (len(times) * (end - begin))
+
+
+def _through_the_service(
+    folder: Path, workers: int, evaluations: int, seconds: float
+) -> tuple[list[list[tuple[float, float]]], dict[str, Any]]:
+    spec = parse_spec(
+        {
+            "study": {
+                "name": f"sleep-{seconds:g}", "evaluations": evaluations, "run_dir": str(folder / "run"), "confirm": 0,
+                "objectives": ["loss"],
+            },
+            "data": {"name": "digits", "score_images": 100, "select_images": 60},
+            "model": {"name": "digits_net"},
+            "budgets": {"flops": 0.5, "weight_bits": 4.0, "act_bits": 4.0},
+            "algorithm": {"name": "genetic"},
+            "sensitivity": {"source": "none"},
+            "rungs": [{"kind": "calibrate"}],
+            "workers": {"count": workers, "cpus": 2 / workers},
+        }
+    )  # fmt: skip
+    run = RunDirectory.of(spec)
+    run.prepare(spec)
+    state = search(spec, run, prepare(spec).info, "none", lambda progress: None, worker=Sleeper)
+    assert read_study(run.journal).counts["done"] == evaluations
+    ray.shutdown()
+    files = run.logs.glob("times-*.jsonl")
+    return [[tuple(json.loads(line)) for line in path.read_text().splitlines()] for path in files], state
+
+
+def _tune_by_trials(workers: int, trials: int, seconds: float) -> float:
+    """Wall seconds of Ray Tune as it is usually used: every candidate a trial of its own."""
+
+    class One(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            """Nothing to load."""
+
+        def step(self) -> dict[str, Any]:
+            time.sleep(seconds)
+            return {"loss": self.config["x"], "done": True}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return True
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """There is nothing to save."""
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            """Nor to load."""
+
+    spec = parse_spec(
+        {
+            "study": {"name": "peer"},
+            "data": {"name": "digits"},
+            "model": {"name": "digits_net"},
+            "workers": {"count": workers, "cpus": 2 / workers},
+        }
+    )
+    local.connect(local.render(spec))
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        tune.Tuner(
+            tune.with_resources(One, {"cpu": 2 / workers}),
+            param_space={"x": tune.uniform(0, 1)},
+            tune_config=tune.TuneConfig(num_samples=trials, max_concurrent_trials=workers, reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+        took = time.monotonic() - began
+    ray.shutdown()
+    return took
+
+
+if __name__ == "__main__":
+    sys.exit(main())
