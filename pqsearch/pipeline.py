@@ -78,14 +78,13 @@ class Pipeline:
             self.run.write(self.run.layers, self.prepared.info.to_json())
         if self._search_is_over():
             return read_study(self.run.journal).progress()
-        show, meter, price = self.progress("search"), Meter(self.run.journal), self.spec.workers.price
         with self.stage("search"):
             state = search(
                 self.spec,
                 self.run,
                 self.prepared.info,
                 _digest(self.run.baseline),
-                lambda state: show({**state, "worker_hours": worker_time(meter.seconds(), 0.0, price)}),
+                self._metered(self.progress("search")),
                 self.verbose,
             )
         if self.spec.study.costs:
@@ -234,6 +233,18 @@ class Pipeline:
     def progress(self, stage: str) -> Callable[[dict[str, Any]], None]:
         """What shows the states of a stage."""
         return lambda state: self.console.update({**state, "stage": stage, "budgets": dict(self.spec.budgets)})
+
+    def _metered(self, show: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+        """The same, with the worker hours of the search so far."""
+        meter = Meter(self.run.journal)
+
+        def metered(state: dict[str, Any]) -> None:
+            seconds = meter.seconds()
+            if seconds is not None:
+                state = {**state, "worker_hours": worker_time(seconds, 0.0, self.spec.workers.price)}
+            show(state)
+
+        return metered
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -35,7 +35,8 @@ def search_seconds(study: StudyState) -> float:
     """Seconds of all measurements, of candidates and of what was found out before them."""
     answers = study.probing.answers.values() if study.probing is not None else ()
     probes = sum(sum(answer["seconds"].values()) for answer in answers if answer is not None)
-    return probes + sum(row["seconds"] for row in study.candidates())
+    measured = (entry for candidate in study.by_id.values() for entry in candidate.measurements)
+    return probes + sum(sum(entry["seconds"].values()) for entry in measured)
 
 
 class Meter:
@@ -46,13 +47,14 @@ class Meter:
         self._offset = 0
         self._seconds = 0.0
 
-    def seconds(self) -> float:
-        """Up to the last whole line; 0 while there is no journal."""
-        if self._journal.is_file():
-            with self._journal.open("rb") as file:
-                file.seek(self._offset)
-                whole, newline, _ = file.read().rpartition(b"\n")
-            for line in whole.splitlines():
-                self._seconds += sum(json.loads(line).get("seconds", {}).values())
-            self._offset += len(whole) + len(newline)
+    def seconds(self) -> float | None:
+        """Up to the last whole line; None while there is no such file."""
+        if not self._journal.is_file():
+            return None
+        with self._journal.open("rb") as file:
+            file.seek(self._offset)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        for line in whole.splitlines():
+            self._seconds += sum(json.loads(line).get("seconds", {}).values())
+        self._offset += len(whole) + len(newline)
         return self._seconds

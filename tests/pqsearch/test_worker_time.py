@@ -36,11 +36,11 @@ def test_the_meter_reads_a_growing_journal_to_the_same_sum(finished_run: Path, t
     whole = (finished_run / "journal.jsonl").read_bytes()
     path = tmp_path / "journal.jsonl"
     meter = Meter(path)
-    assert meter.seconds() == 0
-    seen = []
+    assert meter.seconds() is None
+    seen: list[float] = []
     for end in range(0, len(whole) + 1, max(1, len(whole) // 50)):  # cuts fall into lines
         path.write_bytes(whole[:end])
-        seen.append(meter.seconds())
+        seen.append(meter.seconds() or 0.0)
     path.write_bytes(whole)
     assert seen == sorted(seen)
     assert meter.seconds() == meter.seconds() == pytest.approx(search_seconds(read_study(path)))
