@@ -106,20 +106,20 @@ def _search_facts(run: RunDirectory, price: float | None) -> dict[str, Any]:
     if not run.journal.exists():
         return {"evaluations": 0, "asked": 0, "failed": 0, "worker_hours": worker_time_of(run, None, price)}
     study = read_study(run.journal)
-    progress = study.progress()
+    progress, candidates = study.progress(), study.candidates()
     return {
         "evaluations": study.evaluations,
         "asked": progress["asked"],
         "failed": progress["failed"],
         "halted": progress["halted"],
         "stopped": study.stopped,
-        "proxy_noise": noise_of(study.candidates()),
+        "proxy_noise": noise_of(candidates),
         "proxy_accuracy": {role: _proxy(row) for role in COMPARED if (row := study.best(role)) is not None},
         "target": study.target(),
         "sensitivity": study.probing.source if study.probing is not None else "none",
         "worker_hours": worker_time_of(run, study, price),
         "correlation": {
-            "rungs": rung_correlations(study.candidates(), study.settings["rungs"]),
+            "rungs": rung_correlations(candidates, study.settings["rungs"]),
             "final": run.read(run.correlation),
         },
     }
