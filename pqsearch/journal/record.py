@@ -18,6 +18,7 @@ Event = dict[str, Any]
 #: What follows an event's last value: the checksum of the event as JSON, the closing brace included.
 _SEAL = b',"crc":"%08x"}\n'
 _SEAL_LENGTH = len(_SEAL % 0)
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 #: Lines decoded in one go.
 _AT_ONCE = 64
 
@@ -47,16 +48,18 @@ def stamp(events: Sequence[Event], seq: int, epoch: int, time: float) -> list[Ev
 
 def line_of(event: Event) -> bytes:
     """An event as a file keeps it: with its line feed."""
-    return line(*body_and_crc(event))
+    body = _encode(event).encode()
+    return body[:-1] + _SEAL % zlib.crc32(body)
 
 
 def body_and_crc(event: Event) -> tuple[str, str]:
     """An event as a database keeps it: JSON, all of it ASCII, and its checksum."""
-    body = json.dumps(event, separators=(",", ":"), allow_nan=False)
+    body = _encode(event)
     return body, f"{zlib.crc32(body.encode()):08x}"
 
 
 def line(body: str, crc: str) -> bytes:
+    """The line of a file that a database's row stands for."""
     return f'{body[:-1]},"crc":"{crc}"}}\n'.encode()
 
 

@@ -12,7 +12,8 @@ class Proxy:
     """Forwards bytes between clients of its own loopback port and the server's port, until told otherwise.
 
     With `hook` set, the next bytes of a client that hold `marker` are given to it, with a function that sends them on, instead of
-    being forwarded; afterwards the client's side is cut. `refuse` closes new connections at once.
+    being forwarded. From then on the client hears nothing more over this connection, and is cut off when the hook is done.
+    The server does not notice, as when a cable is pulled. `refuse` closes new connections at once.
     """
 
     def __init__(self, port: int) -> None:
@@ -23,6 +24,7 @@ class Proxy:
         self.hook: Callable[[Callable[[], None]], None] | None = None
         self.refuse = False
         self._open: list[socket.socket] = []
+        self._muted: set[socket.socket] = set()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -34,7 +36,7 @@ class Proxy:
             side.close()
 
     def cut(self) -> None:
-        """End all connections."""
+        """End all connections, on both sides."""
         for side in self._open:
             _end(side)
 
@@ -58,14 +60,17 @@ class Proxy:
                 hook = self.hook
                 if from_client and hook is not None and self.marker in data:
                     self.hook = None
+                    self._muted.add(target)
                     hook(lambda data=data: target.sendall(data))  # type: ignore[misc]
                     _end(source)
                     return
-                target.sendall(data)
+                if source not in self._muted:
+                    target.sendall(data)
         except OSError:
             return
         finally:
-            _end(target) if not from_client else None
+            if not {source, target} & self._muted:
+                _end(target)
 
 
 def _end(side: socket.socket) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pqsearch.cli import main
 from pqsearch.run_dir import RunDirectory
 from pqsearch.study import read_study
 from tests.conftest import write_spec
@@ -29,6 +30,7 @@ from pqsearch.local import run_locally
 from pqsearch.open_study import open_study
 from pqsearch.plan import Accuracy, Result
 from pqsearch.prepare import prepare
+from pqsearch.cli import main
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import load_spec
 
@@ -97,20 +99,33 @@ def test_a_search_killed_again_and_again_ends_as_the_unbroken_one_and_pays_for_n
     assert sum(started.values()) - len(started) <= 5
 
 
-def _pqsearch(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pqsearch", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+class Commands:
+    """Commands of `pqsearch`, run in this process; keeps what they say."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+        self.said = ""
+
+    def __call__(self, *arguments: Any) -> tuple[int, str]:
+        """The exit code, and what was said on both channels."""
+        code = main([str(argument) for argument in arguments])
+        said = "".join(self._capfd.readouterr())
+        self.said += said
+        return code, said
 
 
-def test_every_command_works_on_a_journal_in_a_database_and_shows_no_password(postgres: Server, tmp_path: Path) -> None:
+def test_every_command_works_on_a_journal_in_a_database_and_shows_no_password(
+    postgres: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     spec, run = write_spec(tmp_path, study__storage=postgres.url()), tmp_path / "run"
-    said = [_pqsearch("run", spec)]
-    assert said[0].returncode == 0, said[0].stderr
-    said += [_pqsearch("run", spec), _pqsearch("show", run), _pqsearch("report", spec), _pqsearch("select", run)]
-    said += [trials := _pqsearch("trials", run, "--json"), whole := _pqsearch("repair", run)]
-    assert [done.returncode for done in said] == [0] * len(said)
-    assert sum(json.loads(line)["state"] == "done" for line in trials.stdout.splitlines()) == 6
-    assert "there is nothing to repair" in whole.stdout
+    pqsearch = Commands(capfd)
+    for arguments in (("run", spec), ("run", spec), ("show", run), ("report", spec), ("select", run)):
+        code, said = pqsearch(*arguments)
+        assert code == 0, said
+    _, trials = pqsearch("trials", run, "--json")
+    assert sum(json.loads(line)["state"] == "done" for line in trials.splitlines()) == 6
+    code, said = pqsearch("repair", run)
+    assert (code, "there is nothing to repair" in said) == (0, True)
     assert not (run / "journal.jsonl").exists()
     secret = run / "spec.toml"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
@@ -118,44 +133,41 @@ def test_every_command_works_on_a_journal_in_a_database_and_shows_no_password(po
         if path.is_file() and path != secret:
             content = path.read_bytes()
             assert PASSWORD.encode() not in content and QUOTED.encode() not in content, path
-    for done in said:
-        assert PASSWORD not in done.stdout + done.stderr
-        assert QUOTED not in done.stdout + done.stderr
 
     moved = tmp_path / "moved"
     run.rename(moved)
-    assert _pqsearch("trials", moved, "--json").stdout == trials.stdout
+    assert pqsearch("trials", moved, "--json") == (0, trials)
     moved.rename(run)
 
-    refused = _pqsearch("run", write_spec(tmp_path, study__run_dir=str(run)))
-    assert refused.returncode == 2
-    assert "study.storage: the journal of the run in" in refused.stderr
+    code, said = pqsearch("run", write_spec(tmp_path, study__run_dir=str(run)))
+    assert (code, "study.storage: the journal of the run in" in said) == (2, True)
 
     study = RunDirectory(run).journal.study  # type: ignore[attr-defined]
     postgres.run("UPDATE pqsearch_events SET body = replace(body, '1', '2') WHERE study = %s AND seq = 5", study)
-    damaged = _pqsearch("trials", run)
-    assert damaged.returncode == 2
-    assert "event 6 is damaged or missing; `pqsearch repair RUN_DIR` saves" in damaged.stderr
-    mended = _pqsearch("repair", run, "--in-place")
-    assert mended.returncode == 0, mended.stderr
-    assert "lines 1 to 5: 5 events" in mended.stdout
-    assert f"study {study}-damaged-1" in mended.stdout
-    assert _pqsearch("trials", run).returncode == 0
+    code, said = pqsearch("trials", run)
+    assert code == 2
+    assert "event 6 is damaged or missing; `pqsearch repair RUN_DIR` saves" in said
+    code, said = pqsearch("repair", run, "--in-place")
+    assert code == 0
+    assert "lines 1 to 5: 5 events" in said
+    assert f"study {study}-damaged-1" in said
+    assert pqsearch("trials", run)[0] == 0
+    assert PASSWORD not in pqsearch.said and QUOTED not in pqsearch.said
 
 
 def test_a_database_that_cannot_be_reached_is_one_line_before_anything_is_trained(
-    postgres: Server, tmp_path: Path
+    postgres: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    pqsearch = Commands(capfd)
     for url, words in (
         (postgres.url(password="wrong-word"), "password authentication failed"),
         (postgres.url().replace(str(postgres.port), "9"), "Connection refused"),
     ):
         folder = tmp_path / words.split()[0]
         folder.mkdir()
-        done = _pqsearch("run", write_spec(folder, study__storage=url))
-        assert done.returncode == 2
-        (line,) = done.stderr.strip().splitlines()
-        assert line.startswith("study.storage: ") and words in line
-        assert "wrong-word" not in line and QUOTED not in line
+        code, said = pqsearch("run", write_spec(folder, study__storage=url))
+        assert code == 2
+        assert said.strip().splitlines()[-1].startswith("study.storage: ") and words in said
+        assert "wrong-word" not in said and QUOTED not in said
         assert not (folder / "run" / "baseline.pth").exists()
         assert not list((folder / "run" / "logs").glob("started-*"))

@@ -105,6 +105,12 @@ SPEC_MISTAKES = {
     "seed of text": Mistake({"study__seed": "one"}, ("study.seed: must be a whole number, got 'one'",)),
     "no evaluations": Mistake({"study__evaluations": 0}, ("study.evaluations: must be at least 1, got 0",)),
     "negative hours": Mistake({"study__hours": -1.0}, ("study.hours: must be above 0, got -1.0",)),
+    "storage that is no address": Mistake(
+        {"study__storage": "optuna.log"}, ("study.storage: must be postgresql://USER@HOST/DATABASE, or left out",)
+    ),
+    "storage with a password half escaped": Mistake(
+        {"study__storage": "postgresql://me:p@ss@host/db"}, ("study.storage: in names and passwords @ is written %40",)
+    ),
     "unknown score": Mistake(
         {"study__objectives": ["f1"]}, ("study.objectives[0]: must be 'accuracy' or 'loss', got 'f1'",)
     ),

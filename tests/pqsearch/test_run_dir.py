@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
+from pqsearch.errors import UserError
+from pqsearch.journal.place import DatabasePlace, FilePlace
 from pqsearch.run_dir import RunDirectory, write_atomically
+from pqsearch.spec import Spec, parse_spec
+from tests.conftest import small_spec
+
+URL = "postgresql://me:open-sesame@127.0.0.1:9/nowhere"
+
+
+def _spec(folder: Path, **changes: object) -> Spec:
+    return parse_spec(small_spec(study__run_dir=str(folder / "run"), **changes))
 
 
 def test_half_written_files_are_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -17,3 +33,72 @@ def test_half_written_files_are_removed_and_nothing_else(tmp_path: Path) -> None
         write_atomically(path, "content")
     run.sweep()
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+def test_the_journal_is_where_the_runs_own_spec_says(tmp_path: Path) -> None:
+    spec = _spec(tmp_path)
+    run = RunDirectory.of(spec)
+    run.prepare(spec)
+    run.begin_journal("small")
+    assert run.journal == FilePlace(tmp_path / "run" / "journal.jsonl")
+    run.prepare(spec := _spec(tmp_path, study__storage=URL))
+    assert run.journal == DatabasePlace(URL, None)
+    assert not run.journal.exists()
+    run.write(run.database, {"study": "small-0123"})
+    assert RunDirectory.of(spec).journal == DatabasePlace(URL, "small-0123")
+
+
+def test_a_journal_that_was_begun_stays_where_it_is(tmp_path: Path) -> None:
+    file, database = _spec(tmp_path), _spec(tmp_path, study__storage=URL)
+    run = RunDirectory.of(file)
+    run.prepare(file)
+    run.journal_file.touch()
+    with pytest.raises(
+        UserError, match=r"^study.storage: the journal of the run in .* is a file, the spec names a data"
+    ):
+        run.prepare(database)
+    assert run.read_spec() == file
+    run.journal_file.unlink()
+    run.prepare(database)
+    run.write(run.database, {"study": "small-0123"})
+    with pytest.raises(
+        UserError, match=r"^study.storage: the journal of the run in .* is in a database, the spec names no"
+    ):
+        run.prepare(file)
+    # Another address of it is the user's affair: servers move, passwords change.
+    run.prepare(_spec(tmp_path, study__storage=URL.replace("open-sesame", "other")))
+
+
+def test_a_spec_with_a_password_is_for_its_owner_only(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    for storage, private in ((None, False), (URL, True), ("postgresql://me@host/db", False)):
+        run.prepare(_spec(tmp_path, **({"study__storage": storage} if storage else {})))
+        assert (stat.S_IMODE(run.spec.stat().st_mode) == 0o600) is private, storage
+
+
+@pytest.mark.parametrize("use", ["place.begin('x')", "place.open(lambda: 0.0)", "place.read_events()"])
+def test_without_the_driver_the_extra_to_install_is_named_and_files_need_none(tmp_path: Path, use: str) -> None:
+    code = (
+        "import sys\nsys.modules['psycopg'] = None\nfrom pathlib import Path\n"
+        "from pqsearch.journal.place import DatabasePlace, FilePlace\n"
+        f"place = FilePlace(Path({str(tmp_path / 'j')!r}))\nplace.open(lambda: 0.0)[0].close()\n"
+        f"place = DatabasePlace({URL!r}, 'study')\n"
+        f"try:\n    {use}\nexcept Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(
+        "UserError study.storage: a PostgreSQL database needs psycopg, which is not installed"
+    )
+    assert "pip install 'pqsearch[postgres]'" in done.stdout
+
+
+def test_importing_what_names_places_loads_no_driver() -> None:
+    code = "import sys, json, pqsearch.study, pqsearch.open_study\nprint(json.dumps('psycopg' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) is False
+
+
+def test_a_place_is_named_without_its_password() -> None:
+    place = DatabasePlace(URL, "small-0123")
+    for text in (str(place), repr(place), repr([place])):
+        assert "postgresql://me:***@127.0.0.1:9/nowhere, study small-0123" in text
