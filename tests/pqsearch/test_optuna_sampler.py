@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import pickle
 from pathlib import Path
@@ -143,6 +144,30 @@ def test_pruned_trials_rank_behind_whole_ones_and_failed_ones_teach() -> None:
         study = optuna.create_study(sampler=pqsearch.as_sampler("surrogate_exchange", startup=6), pruner=pruner)
         study.optimize(halving, 30)
         assert all(NOTE in trial.system_attrs for trial in study.trials[1:])
+
+
+@pytest.mark.parametrize("name", SEARCHING)
+def test_values_without_end_count_as_failures(name: str) -> None:
+    def endless(trial: optuna.Trial) -> float:
+        value = objective(trial)
+        if trial.number % 4 == 1:
+            return math.inf
+        if trial.number % 4 == 2:
+            trial.report(-math.inf, 0)
+            raise optuna.TrialPruned
+        return value
+
+    study, failed = (optuna.create_study(sampler=pqsearch.as_sampler(name, space=SPACE)) for _ in range(2))
+    study.optimize(endless, 20)
+
+    def failing_there(trial: optuna.Trial) -> float:
+        if trial.number % 4 in (1, 2):
+            objective(trial)
+            raise ValueError("no")
+        return objective(trial)
+
+    failed.optimize(failing_there, 20, catch=ValueError)
+    assert [trial.params for trial in study.trials] == [trial.params for trial in failed.trials]
 
 
 @pytest.mark.parametrize("name", ["genetic", "bee_colony"])
