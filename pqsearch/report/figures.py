@@ -168,9 +168,7 @@ def sensitivity(table: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure = make_subplots(
         rows=1, cols=len(kinds), horizontal_spacing=0.02, shared_yaxes=True, subplot_titles=[titles[k] for k in kinds]
     )
-    names = list(dict.fromkeys(row["name"] for row in table if row["kind"] != "prune_rate")) or list(
-        dict.fromkeys(row["name"] for row in table)
-    )
+    names = _merged([[row["name"] for row in table if row["kind"] == kind] for kind in kinds])
     costs = [max(FAINTEST, row["cost"]) for row in table]
     for column, kind in enumerate(kinds, start=1):
         mine = [row for row in table if row["kind"] == kind]
@@ -187,6 +185,21 @@ def sensitivity(table: Sequence[Mapping[str, Any]]) -> go.Figure:
         figure.update_xaxes(type="category", showgrid=False, row=1, col=column)
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
     return _styled(figure, height=140 + 20 * len(names)).update_layout(margin={"l": 130, "t": 60})
+
+
+def _merged(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Each name once, after the one that precedes it in its own list: where lists agree on the order, in that order.
+
+    A layer of fixed bits has no row for them, but its channels may have one.
+    """
+    found: list[str] = []
+    for names in lists:
+        place = 0
+        for name in names:
+            if name not in found:
+                found.insert(place, name)
+            place = found.index(name) + 1
+    return found
 
 
 def rungs(candidates: Sequence[Mapping[str, Any]], number: int) -> go.Figure:
