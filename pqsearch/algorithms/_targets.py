@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from pqsearch.problem import FloatArray, Genes, IntArray, Outcome
 
-#: Weightings of several objectives, taken in turn.
-WEIGHTINGS = 8
+#: Steps from all for the score to none for it, by the number of objectives; with more than these there are two.
+STEPS = {2: 8, 3: 4, 4: 3}
 #: Share of the plain weighted sum beside the worst weighted objective (ParEGO's rho).
 PLAIN_SUM = 0.05
 #: Where results stop to count as worse, in distances between the best and the middle one.
@@ -64,11 +66,15 @@ class Results:
 
 
 def weightings(objectives: int) -> FloatArray:
-    """How much each objective counts (weightings, objectives): from all for the score to all but none, evenly over the costs."""
+    """How much each objective counts (weightings, objectives): evenly over the simplex, never nothing for the score.
+
+    The first is all for the score.
+    """
     if objectives < 2:
         return np.ones((1, 1))
-    score = 1 - np.arange(WEIGHTINGS)[:, None] / WEIGHTINGS
-    return np.hstack([score, np.repeat((1 - score) / (objectives - 1), objectives - 1, axis=1)])
+    steps = STEPS.get(objectives, 2)
+    costs = [row for row in product(range(steps), repeat=objectives - 1) if sum(row) < steps]
+    return np.array([(steps - sum(row), *row) for row in sorted(costs, key=lambda row: (sum(row), row))]) / steps
 
 
 def targets(rungs: IntArray, values: FloatArray, weights: FloatArray) -> FloatArray:

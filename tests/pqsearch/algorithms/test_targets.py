@@ -78,6 +78,22 @@ def test_each_rung_is_weighed_in_its_own_ranges() -> None:
         assert np.allclose(found[:20], targets(rungs[:20], high, weights))
 
 
+def test_two_objectives_are_weighed_from_all_for_the_score_to_all_but_none() -> None:
+    assert weightings(1).tolist() == [[1.0]]
+    assert weightings(2).tolist() == [[1 - step / 8, step / 8] for step in range(8)]
+
+
+def test_with_more_objectives_the_costs_are_weighed_against_each_other_too() -> None:
+    for objectives in (3, 4, 5, 7):
+        found = weightings(objectives)
+        assert found[0].tolist() == [1.0] + [0.0] * (objectives - 1)
+        assert np.allclose(found.sum(1), 1) and (found[:, 0] > 0).all() and len(found) <= 10
+        assert len(np.unique(found, axis=0)) == len(found)
+        for cost in range(1, objectives):
+            others = [other for other in range(1, objectives) if other != cost]
+            assert (found[:, [cost]] > found[:, others]).all(1).any()
+
+
 def test_the_lowest_are_those_that_a_stable_sort_puts_first() -> None:
     values = np.random.default_rng(0).integers(0, 9, 50).astype(np.float64)
     for number in (1, 10, 25, 50, 60):
