@@ -94,6 +94,48 @@ def test_the_heat_map_has_a_cell_for_every_row_of_the_table_and_layers_in_the_or
     assert [list(trace.y) for trace in bits_only.data] == [["block2"]]
 
 
+def test_points_of_roles_say_which_candidate_they_are() -> None:
+    (uniform,) = _traces(figures.convergence(candidates()), "uniform")
+    assert list(uniform.text) == ["candidate 0"] and "%{text}" in uniform.hovertemplate
+
+
+def _front(score: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Candidates whose losses do not go with their accuracies, and the front by loss and flops or by accuracy and flops."""
+    rows = [candidate(id, (0.5, 0.6 + id / 10)) for id in range(3)]
+    for row, loss in zip(rows, (0.3, 0.9, 0.8), strict=True):
+        row["measurements"][-1]["loss"] = loss
+    again = {**rows[0]["measurements"][-1], "repeat": 1, "loss": 0.5, "accuracy": 0.7}
+    rows[0]["measurements"].append(again)
+    points = {
+        row["id"]: [0.4 if row["id"] == 0 else row["measurements"][-1]["loss"], row["costs"]["flops"]] for row in rows
+    }
+    if score == "accuracy":
+        points = {row["id"]: [0.35 if row["id"] == 0 else 1 - row["accuracy"], row["costs"]["flops"]] for row in rows}
+    keys = ("id", "accuracy", "images", "costs", "plan", "genes", "role")
+    best = [row for row in rows if row["id"] == 0 or score == "accuracy"]
+    plans = [{**{key: row[key] for key in keys}, "point": points[row["id"]]} for row in best]
+    return rows, {"objectives": [score, "flops"], "plans": plans, "hypervolume": [{"id": 0, "volume": 0.1}]}
+
+
+def test_hovering_over_the_front_shows_the_plan() -> None:
+    rows, found = _front("accuracy")
+    figure = figures.front(rows, found)
+    for trace in (*_traces(figure, "candidate"), *_traces(figure, "front")):
+        assert "%{text}" in trace.hovertemplate
+        assert trace.text[0] == "candidate 0<br>removed 0% 25%<br>W bits 8 4 8<br>A bits 8 4 8"
+
+
+@pytest.mark.parametrize("score", ["accuracy", "loss"])
+def test_the_front_is_drawn_by_the_score_that_it_was_found_by(score: str) -> None:
+    rows, found = _front(score)
+    figure = figures.front(rows, found)
+    (every,), (front,) = _traces(figure, "candidate"), _traces(figure, "front")
+    shown = dict(zip(every.text, every.y, strict=True))
+    assert list(every.y) == pytest.approx([0.65, 0.7, 0.8] if score == "accuracy" else [0.4, 0.9, 0.8])
+    assert [shown[text] for text in front.text] == pytest.approx(list(front.y))
+    assert figure.layout.yaxis.title.text == f"proxy {score}"
+
+
 def test_rungs_are_compared_pair_by_pair() -> None:
     rows = [candidate(index, (0.1 * index, 0.2 * index, 0.3)) for index in range(3)] + [candidate(3, (0.4,))]
     figure = figures.rungs(rows, 3)
