@@ -245,6 +245,8 @@ def test_a_sampler_travels_between_processes() -> None:
         ("genetic", {"space": {"lr": FloatDistribution(0, 1)}}, "lr: must have a list of values, got a float without a step"),
         ("genetic", {"space": {"lr": FloatDistribution(1e-4, 1, log=True)}}, "lr: must have a list of values, got a log scale"),
         ("genetic", {"space": {"n": IntDistribution(1, 64, log=True)}}, "n: must have a list of values, got a log scale"),
+        ("genetic", {"seed": -1}, "seed: must be a whole number of at least 0, got -1"),
+        ("genetic", {"seed": 0.5}, "seed: must be a whole number of at least 0, got 0.5"),
         ("genetic", {"problem": Knapsack([3])}, "space: is required with a problem"),
         (
             "genetic",
