@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -84,11 +85,25 @@ class Watched:
         for knob, (level, count) in enumerate(zip(genes, levels, strict=True)):
             if not 0 <= level < count:
                 self._refuse(f"the level of knob {knob} must be from 0 to {count - 1}, got {level} in {genes}")
+        self._check_memo(proposal.memo, genes)
         if proposal.exact:
             costs = self._problem.costs(np.array([genes]))[0]
             for name, cost, limit in zip(self._problem.budgets, costs, self._problem.limits, strict=True):
                 if cost > limit:
                     self._refuse(f"exact genes must hold every budget, {name} is {cost:g} of {limit:g} for {genes}")
+
+    def _check_memo(self, memo: Any, genes: Genes) -> None:
+        """A journal keeps it, where an entry of ours says what a plan is there for."""
+        try:
+            kept = isinstance(memo, dict) and bool(json.dumps(memo, allow_nan=False))
+        except (TypeError, ValueError, RecursionError):
+            kept = False
+        if not kept:
+            self._refuse(f"memo must be a dict that JSON can hold, got {' '.join(repr(memo).split())} for {genes}")
+        if "role" in memo:
+            self._refuse(
+                f"memo must have no 'role', which marks plans of pqsearch's own, got {memo['role']!r} for {genes}"
+            )
 
     def _refuse(self, rule: str) -> None:
         raise UserError(f"algorithm.name: {self._name} breaks the contract: {rule}")

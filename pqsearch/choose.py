@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,20 @@ def select(run_dir: str | Path, budgets: Mapping[str, float]) -> dict[str, Any]:
 
 
 def check_costs(budgets: Mapping[str, float]) -> None:
-    """Raises `UserError` for budgets on costs that there are not, all of them at once."""
+    """Raises `UserError` for budgets on costs that there are not, and for limits that none can be, all of them at once."""
     costs = rooms.names("budgets")
-    unknown = [name for name in budgets if name not in costs]
-    if unknown:
-        raise UserError(
-            [
-                f"--budget {name}: unknown cost{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
-                for name in unknown
-            ]
-        )
+    problems = [
+        f"--budget {name}: unknown cost{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
+        for name in budgets
+        if name not in costs
+    ]
+    problems += [
+        f"--budget {name}={limit}: the limit must be above 0 and finite"
+        for name, limit in budgets.items()
+        if not (isinstance(limit, (int, float)) and math.isfinite(limit) and limit > 0)
+    ]
+    if problems:
+        raise UserError(problems)
 
 
 def excess(costs: Mapping[str, float], budgets: Mapping[str, float]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,11 +83,19 @@ class Following:
             self._folded.append(event)
 
 
-def check_algorithm(name: str, options: Mapping[str, Any], objectives: int = 1) -> None:
-    """Raises `UserError` for an unknown algorithm or option, or one that cannot have so many objectives."""
+def at_least(least: int, **arguments: Any) -> Iterator[str]:
+    """A line for each argument that is no whole number of at least `least`."""
+    for name, value in arguments.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            yield f"{name}: must be a whole number of at least {least}, got {value!r}"
+
+
+def check_algorithm(name: str, options: Mapping[str, Any], objectives: int = 1, seed: Any = 0) -> None:
+    """Raises `UserError` for an unknown algorithm or option, one that cannot have so many objectives, and a seed that is none."""
     problems = [
         *rooms_problems({"algorithm": {"name": name, **options}}, Spec),
         *several_problems(name, objectives),
+        *at_least(0, seed=seed),
     ]
     if problems:
         raise UserError(problems)

@@ -23,7 +23,7 @@ FEWEST = 8
 STARTS = 12
 #: Rounds of the integer program, each around the best plan of the last one.
 ROUNDS = 6
-#: Where plans stop to count as worse, in distances between the best and the middle one.
+#: Where plans stop to count as worse, in distances between the best and the middle one of those surely behind it.
 LIMIT = 3.0
 #: Standard deviations of an interval that holds 95 of 100 normal values.
 WIDTH = 1.96
@@ -50,11 +50,17 @@ class Forecast:
         self._genes, self._images = genes, images
         kernel = Kernel(np.asarray(levels, dtype=np.int64), prior)
         targets = -self._log_odds(accuracies)
-        low = float(targets.min())
-        # How bad the bad ones are would drown what sets the good ones apart.
-        targets = np.minimum(targets, low + LIMIT * (float(np.median(targets)) - low))
+        targets = np.minimum(targets, self._worst(targets, float(accuracies.max())))
         some = np.unique(np.linspace(0, len(genes) - 1, min(len(genes), MOST_FITTED)).round().astype(np.int64))
         self._surrogate = Surrogate(kernel, genes, targets, Surrogate(kernel, genes[some], targets[some]).hyper)
+
+    def _worst(self, targets: FloatArray, best: float) -> float:
+        """Where targets are cut off: how bad the bad ones are would drown what sets the good ones apart."""
+        low, right = float(targets.min()), best * self._images + 0.5
+        # Where most plans do as well as the best, they say nothing of how far apart plans are.
+        error = (1 / right + 1 / (self._images + 1 - right)) ** 0.5
+        behind = targets[targets > low + error]
+        return low + LIMIT * (float(np.median(behind)) - low) if len(behind) else float(targets.max())
 
     def expect(self, genes: IntArray) -> list[Expected]:
         """What plans (plans, knobs) may be worth."""

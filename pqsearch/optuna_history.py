@@ -90,9 +90,12 @@ class History:
 
 
 def _outcome(trial: FrozenTrial, signs: Sequence[int], whole: int) -> Outcome:
+    """What a trial that has ended was worth; with a value that is no finite number it failed, whatever Optuna says."""
+    values: Sequence[float] = ()
     if trial.state == TrialState.COMPLETE:
-        return Outcome(tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)), whole)
-    last = trial.last_step
-    if trial.state == TrialState.PRUNED and last is not None and not math.isnan(trial.intermediate_values[last]):
-        return Outcome((signs[0] * trial.intermediate_values[last],), 0)
-    return Outcome((), 0, failed=True)
+        values, rung = trial.values, whole
+    elif trial.state == TrialState.PRUNED and trial.last_step is not None:
+        values, rung, signs = [trial.intermediate_values[trial.last_step]], 0, signs[:1]
+    if not values or not all(map(math.isfinite, values)):
+        return Outcome((), 0, failed=True)
+    return Outcome(tuple(sign * value for sign, value in zip(signs, values, strict=True)), rung)

@@ -47,7 +47,7 @@ class _Sampler(BaseSampler):
         seed: int,
         options: Mapping[str, Any],
     ) -> None:
-        check_algorithm(name, options)
+        check_algorithm(name, options, seed=seed)
         self._arguments = name, space, problem, seed, options
         self._name, self._problem, self._seed, self._options = name, problem, seed, options
         self._space = None if space is None else dict(space)

@@ -21,7 +21,7 @@ from pqsearch.searchers import searcher_problems
 #: What can be measured of a plan.
 SCORES = ("accuracy", "loss")
 #: Options of algorithms that say how many plans they begin with.
-POPULATIONS = ("population", "particles", "sources", "ants", "startup")
+POPULATIONS = ("population", "particles", "sources", "ants", "startup", "population_size")
 #: Evaluations that find a target: a ladder of limits, and a few steps from there.
 FEWEST_FOR_TARGET = 24
 KNOBS = (*GROUP_KNOBS, *LAYER_KNOBS)
@@ -226,10 +226,32 @@ def _study_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[
     evaluations = study.get("evaluations", known["evaluations"].default)
     if isinstance(target := data.get("target"), dict):
         yield from _target_problems(target, study, objectives, evaluations)
+    if _number(evaluations) and evaluations >= 1:
+        yield from population_problems(algorithm, evaluations, "algorithm.", "study.")
+
+
+def population_problems(
+    options: Mapping[str, Any], evaluations: int, where: str = "", study: str = ""
+) -> Iterator[str]:
+    """Populations that are larger than all there is to evaluate; `where` and `study` are the sections' names."""
     for key in POPULATIONS:
-        size = algorithm.get(key)
-        if _number(size) and _number(evaluations) and size > evaluations >= 1:
-            yield f"algorithm.{key}: must be at most study.evaluations, which is {evaluations}, got {size}"
+        size = options.get(key)
+        if _number(size) and size > evaluations:
+            yield f"{where}{key}: must be at most {study}evaluations, which is {evaluations}, got {size}"
+
+
+def unbred(name: str, options: Mapping[str, Any], evaluations: int) -> str | None:
+    """What to say where a population's size that nobody has set is larger than all there is to evaluate."""
+    if ":" in name:
+        return None
+    for option in rooms.signature("algorithms", name):
+        size = option.default
+        if option.name in POPULATIONS and option.name not in options and size is not None and size > evaluations:
+            return (
+                f"algorithm.{option.name} is {size} unless it is set, and study.evaluations is {evaluations}: {name} ends "
+                f"before it has learned from a first round. Set algorithm.{option.name} lower, or evaluate more."
+            )
+    return None
 
 
 def _storage_problems(storage: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from pqsearch.report.correlation import rung_correlations
 from pqsearch.report.verdict import paired_difference, verdict
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
+from pqsearch.spec_problems import unbred
 from pqsearch.study import read_study
 from pqsearch.study_state import COMPARED
 from pqsearch.worker_time import worker_time_of
@@ -89,7 +90,8 @@ def warnings(spec: Spec) -> list[str]:
             "The weights came from outside and may have been trained on the images that score and select plans: "
             "those accuracies are optimistic (the test accuracies are not). [data] validation names a folder of your own."
         )
-    return found
+    early = unbred(spec.algorithm.name, spec.algorithm.options, spec.study.evaluations)
+    return [*found, early] if early else found
 
 
 def _roles(record: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

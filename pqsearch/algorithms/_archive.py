@@ -48,6 +48,15 @@ class Archive:
         """Everything told, by candidate id: the order of arrival does not matter."""
         return [(id, *self._told[id]) for id in sorted(self._told)]
 
+    @property
+    def heard(self) -> int:
+        """How many candidates there is word of."""
+        return len(self._told)
+
+    def heard_after(self, id: int) -> int:
+        """How many of the candidates after this one there is word of."""
+        return sum(other > id for other in self._told)
+
     def outcome(self, id: int) -> Outcome | None:
         """The word that counts for a candidate, None before there is one."""
         told = self._told.get(id)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array, csr_array
 
+from pqsearch.algorithms._quiet import without_lines
 from pqsearch.problem import FloatArray, IntArray, Prior, Problem
 
 #: Linearisations before the best plan so far has to do.
@@ -20,11 +21,20 @@ ROUNDS = 12
 GAP = 1e-3
 #: Branch-and-bound nodes of one solve; unlike seconds they are the same on every machine.
 NODES = 2000
+#: How lines begin that HiGHS prints now and then although it was asked to be silent.
+SOLVERS_OWN = b"HighsMipSolverData::"
 
 
 def damage(prior: Prior, genes: IntArray) -> FloatArray:
     """The prior's sum over the knobs of each plan (plans,)."""
     return np.sum([np.asarray(costs)[genes[:, knob]] for knob, costs in enumerate(prior)], axis=0)
+
+
+def _least_of_each(prior: Prior) -> IntArray | None:
+    """Where nothing limits the knobs, the best level of each (knobs,); None where equals leave it to the solver."""
+    if any(list(costs).count(min(costs)) > 1 for costs in prior):
+        return None
+    return np.array([int(np.argmin(costs)) for costs in prior], dtype=np.int64)
 
 
 def least_damage(problem: Problem, prior: Prior, start: IntArray | None = None) -> IntArray:
@@ -35,6 +45,11 @@ def least_damage(problem: Problem, prior: Prior, start: IntArray | None = None) 
     worth = np.concatenate([np.asarray(costs, dtype=np.float64) for costs in prior])
     one_each = csr_array(coo_array((np.ones(len(knobs)), (knobs, np.arange(len(knobs))))))
     current = problem.repair((levels - 1 if start is None else start)[None])[0]
+    free = None if len(problem.limits) else _least_of_each(prior)
+    if free is not None:
+        free = problem.repair(free[None])[0]
+        plans = np.stack([free] if (free == current).all() else [current, free])
+        return plans[np.argsort(damage(prior, plans), kind="stable")]
     # In units of the limits: rows of like size keep the solver's arithmetic sound.
     units = np.where(problem.limits > 0, problem.limits, 1.0)
     found: dict[tuple[int, ...], IntArray] = {tuple(current.tolist()): current}
@@ -46,13 +61,14 @@ def least_damage(problem: Problem, prior: Prior, start: IntArray | None = None) 
         constraints = [LinearConstraint(one_each, 1, 1)]
         if len(problem.limits):
             constraints.append(LinearConstraint(changes.T, -np.inf, np.maximum((problem.limits - base) / units, 0)))
-        answer = milp(
-            worth,
-            integrality=np.ones(len(knobs)),
-            bounds=Bounds(0, 1),
-            constraints=constraints,
-            options={"mip_rel_gap": GAP, "node_limit": NODES},
-        )
+        with without_lines(SOLVERS_OWN):
+            answer = milp(
+                worth,
+                integrality=np.ones(len(knobs)),
+                bounds=Bounds(0, 1),
+                constraints=constraints,
+                options={"mip_rel_gap": GAP, "node_limit": NODES},
+            )
         if answer.x is None:
             break
         chosen = np.flatnonzero(answer.x > 0.5)

@@ -104,8 +104,8 @@ class Surrogate:
         self._distances = kernel.distances(genes, genes)
         self._typical = float(self._distances.mean()) or 1.0
         self.hyper = hyper or self._likeliest()
-        noisy = self._own(self.hyper) + self.hyper.noise * np.eye(len(genes))
-        self._factor = cho_factor(noisy, lower=True)
+        self._covariances = self._own(self.hyper)
+        self._factor = cho_factor(self._covariances + self.hyper.noise * np.eye(len(genes)), lower=True)
         self._weights = cho_solve(self._factor, self._targets)
 
     def predict(self, genes: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -127,7 +127,7 @@ class Surrogate:
     @cached_property
     def fitted(self) -> FloatArray:
         """The posterior mean of the plans it was given: their targets, rid of some of the noise."""
-        return self._offset + self._unit * (self._own(self.hyper) @ self._weights)
+        return self._offset + self._unit * (self._covariances @ self._weights)
 
     def _seen_from(self, genes: IntArray) -> tuple[_Features, FloatArray, FloatArray]:
         """Features of plans, their covariance with those measured (plans, measured), and what these explain of them."""

@@ -3,8 +3,10 @@
 Stuetzle & Hoos, MAX-MIN Ant System, Future Generation Computer Systems 2000: a level is drawn with probability proportional
 to tau^alpha eta^beta; after each colony of `ants` results the trails evaporate and one ant deposits, the colony's best or,
 every `elite`-th time, the best so far; tau_min = tau_max (1 - p^(1/n)) / ((avg - 1) p^(1/n)) with p = 0.05, n knobs of avg
-levels. Trails are normalised to tau_max = 1 and begin there. eta prefers levels near those of a uniform plan, or near those of
-the integer program's plan where the problem has a prior.
+levels. Trails are normalised to tau_max = 1 and begin there. eta, the heuristic information, is a normal bell over levels around
+those of a whole plan that is good already: each ant follows a uniform plan or, where the problem has a prior, for half of the
+ants one of the integer program's plans. The prior's own levels are not read one by one: what a level is worth by itself says
+nothing of the budgets, while near such a plan an ant spends them well, and repair has little to mend.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class Algorithm:
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
         rngs = [np.random.default_rng((self._seed, id)) for id in ids]
-        weights = self._trails**self._alpha
+        weights = np.where(self._legal, self._trails**self._alpha, 0.0)  # 0 to the power of 0 is 1
         genes = [self._draw(rng, weights) for rng in rngs]
         return [Proposal(plan) for plan in self._steps.novel(rngs, genes, self._archive.seen, 1.0)]
 

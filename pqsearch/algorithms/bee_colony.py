@@ -22,6 +22,9 @@ from pqsearch.algorithms._steps import Steps
 from pqsearch.problem import Finished, Genes, IntArray, Outcome, Problem, Proposal, Wait
 from pqsearch.rooms import Doc, Range
 
+#: Later candidates that are heard of, beside three for each in flight, before a scout that is not is given up.
+PATIENCE = 60
+
 
 @dataclass
 class _Source:
@@ -66,7 +69,7 @@ class Algorithm:
         scouts = [
             index
             for index, source in enumerate(self._sources)
-            if self._trials(index) > self._limit or not (source.flying or self._best(index))
+            if self._trials(index) > self._limit or not (self._best(index) or self._awaited(source))
         ]
         fed = sorted((best[0], index) for index in range(len(self._sources)) if (best := self._best(index)))
         ranked = [index for _, index in fed if index not in scouts]
@@ -125,6 +128,11 @@ class Algorithm:
         if source.life > 0 or index >= len(given):
             return source.best
         return min(given[index], source.best or given[index])
+
+    def _awaited(self, source: _Source) -> bool:
+        """Whether a bee of an empty source may still be heard of: those whose process died never are."""
+        flying = len(self._archive.asked) - self._archive.heard
+        return any(self._archive.heard_after(id) <= PATIENCE + 3 * flying for id in source.flying)
 
     def _trials(self, index: int) -> int:
         """Candidates after the best one of a source, none of them better."""

@@ -26,7 +26,7 @@ class Algorithm:
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
         if self._plans is None:
-            prior = self._problem.prior or _convex(self._problem)
+            prior = _convex(self._problem) if self._problem.prior is None else self._problem.prior
             self._plans = [tuple(plan) for plan in least_damage(self._problem, prior).tolist()]
         left = [plan for plan in self._plans if plan not in self._seen]
         return [Proposal(plan) for plan in left[: len(ids)]] or Finished()

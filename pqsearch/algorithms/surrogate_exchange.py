@@ -21,23 +21,16 @@ from pqsearch.algorithms._archive import Archive
 from pqsearch.algorithms._starts import Starts
 from pqsearch.algorithms._steps import Steps
 from pqsearch.algorithms._surrogate import MOST_FITTED, Hyper, Kernel, Surrogate
-from pqsearch.problem import Finished, FloatArray, Genes, IntArray, Outcome, Problem, Proposal, Wait
+from pqsearch.algorithms._targets import Results, lowest, targets, weightings
+from pqsearch.problem import Finished, Genes, IntArray, Outcome, Problem, Proposal, Wait
 from pqsearch.rooms import Doc, Range
 
 #: Says to whoever reads this file that it trades several objectives off.
 SEVERAL_OBJECTIVES = True
-#: Weightings of several objectives, taken in turn.
-WEIGHTINGS = 8
-#: Share of the plain weighted sum beside the worst weighted objective (ParEGO's rho).
-PLAIN_SUM = 0.05
 #: Results the surrogate is given: as many of the best as of the latest.
 MOST_GIVEN = 400
 #: Results without which there is no surrogate.
 FEWEST_GIVEN = 4
-#: Where results stop to count as worse, in distances between the best and the middle one.
-LIMIT = 3.0
-#: How much of their own order the results of lower rungs keep: that they fell behind says more than by how much.
-LOWER_RUNGS = 0.3
 
 
 class Algorithm:
@@ -57,7 +50,7 @@ class Algorithm:
     ) -> None:
         self._problem, self._seed = problem, seed
         self._startup, self._parents, self._children = startup, parents, children
-        self._archive = Archive()
+        self._archive, self._results = Archive(), Results()
         self._starts = Starts(problem, spread)
         self._steps = Steps(problem)
         self._free = np.flatnonzero(self._steps.top)
@@ -65,10 +58,10 @@ class Algorithm:
         # One for each weighting in use: with one objective there is only the first.
         self._models: dict[int, tuple[int, Surrogate]] = {}
         self._hypers: dict[int, tuple[tuple[Any, ...], Hyper]] = {}
-        self._words = self._objectives = 0
+        self._words, self._weightings = 0, weightings(1)
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
-        models = [self._surrogate(id % WEIGHTINGS if self._objectives > 1 else 0) for id in ids]
+        models = [self._surrogate(id % len(self._weightings)) for id in ids]
         born = len(self._archive.asked)
         rngs = [np.random.default_rng((self._seed, id)) for id in ids]
         first = [model is None or born + offset < self._startup for offset, model in enumerate(models)]
@@ -86,8 +79,12 @@ class Algorithm:
         self._archive.add(id, genes)
 
     def tell(self, id: int, genes: Genes, outcome: Outcome) -> None:
-        self._words += self._archive.tell(id, genes, outcome)
-        self._objectives = max(self._objectives, len(outcome.values))
+        if not self._archive.tell(id, genes, outcome):
+            return
+        self._words += 1
+        self._results.add(id, genes, outcome)
+        if len(outcome.values) > self._weightings.shape[1]:
+            self._weightings = weightings(len(outcome.values))
 
     def leading(self, number: int) -> list[int]:
         """The candidates with the best scores by the surrogate's mean, of those that reached the highest rung."""
@@ -111,23 +108,24 @@ class Algorithm:
         return known[1]
 
     def _fit(self, weighting: int) -> Surrogate | None:
-        told = self._archive.told()
-        if len(told) < FEWEST_GIVEN or len(self._free) == 0:
+        if len(self._results) < FEWEST_GIVEN or len(self._free) == 0:
             return None
-        weights = _weights(weighting, self._objectives)
-        genes, targets = _targets(told, weights)
+        ids, rungs, values = self._results.arrays()
+        weights = self._weightings[weighting]
         # The shape of the landscape is learned from the first results, again each time there is half as much more.
-        growth = int(np.log(len(told) / FEWEST_GIVEN) / np.log(1.5))
-        count = min(MOST_FITTED, FEWEST_GIVEN * 1.5**growth)
-        head = tuple(told[: int(count)])
+        growth = int(np.log(len(ids) / FEWEST_GIVEN) / np.log(1.5))
+        count = int(min(MOST_FITTED, FEWEST_GIVEN * 1.5**growth))
+        head = tuple((id, self._archive.outcome(id)) for id in ids[:count].tolist())
         hyper = self._hypers.get(weighting)
         if hyper is None or hyper[0] != head:
-            hyper = self._hypers[weighting] = head, Surrogate(self._kernel, *_targets(list(head), weights)).hyper
-        if len(genes) > MOST_GIVEN:
-            best = np.argsort(targets, kind="stable")[: MOST_GIVEN // 2]
-            chosen = np.union1d(best, np.arange(len(genes) - MOST_GIVEN // 2, len(genes)))
-            genes, targets = genes[chosen], targets[chosen]
-        return Surrogate(self._kernel, genes, targets, hyper[1])
+            first = self._results.genes(ids[:count]), targets(rungs[:count], values[:count], weights)
+            hyper = self._hypers[weighting] = head, Surrogate(self._kernel, *first).hyper
+        found = targets(rungs, values, weights)
+        if len(ids) > MOST_GIVEN:
+            latest = np.arange(len(ids) - MOST_GIVEN // 2, len(ids))
+            chosen = np.union1d(lowest(found, MOST_GIVEN // 2), latest)
+            ids, found = ids[chosen], found[chosen]
+        return Surrogate(self._kernel, self._results.genes(ids), found, hyper[1])
 
     def _bred(self, rng: np.random.Generator, model: Surrogate) -> IntArray:
         """The new child that is best by one draw of what may be true; the best parent's copy where none is new."""
@@ -150,47 +148,3 @@ class Algorithm:
             step = np.where(place < 2 * pairs, 1 - 2 * (place % 2), 0)
             litter[np.arange(count), self._free[order[:, place]]] += step
         return self._steps.legal(litter)
-
-
-def _weights(weighting: int, objectives: int) -> FloatArray:
-    """How much each objective counts, from all for the score to all but none for it, evenly over the costs."""
-    if objectives < 2:
-        return np.ones(1)
-    score = 1 - weighting / WEIGHTINGS
-    return np.array([score, *[(1 - score) / (objectives - 1)] * (objectives - 1)])
-
-
-def _weighed(told: list[tuple[int, Genes, Outcome]], weights: FloatArray) -> list[tuple[float, ...]]:
-    """The values of each outcome as one: the worst of its weighted objectives, each in units of its own range."""
-    if len(weights) < 2:
-        return [outcome.values for *_, outcome in told]
-    known = np.array([outcome.values for *_, outcome in told if not outcome.failed])
-    low, span = (known.min(0), np.maximum(np.ptp(known, axis=0), 1e-12)) if len(known) else (0.0, 1.0)
-    weighed: list[tuple[float, ...]] = []
-    for *_, outcome in told:
-        if outcome.failed:
-            weighed.append(())
-            continue
-        shares = weights * (np.array(outcome.values) - low) / span
-        weighed.append((float(shares.max() + PLAIN_SUM * shares.sum()),))
-    return weighed
-
-
-def _targets(told: list[tuple[int, Genes, Outcome]], weights: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Genes (plans, knobs) and what the surrogate learns: values as they are, in units of the good half of the highest rung.
-
-    Results far worse than that half count as the limit: how bad the bad ones are would drown what sets the good ones apart.
-    Rungs share no scale, so each lower one lies behind the limit of the one above, and failures behind all.
-    """
-    genes = np.array([genes for _, genes, _ in told], dtype=np.int64)
-    values = np.array([values[0] if values else 0.0 for values in _weighed(told, weights)])
-    groups = np.array([-1 if outcome.failed else outcome.rung for *_, outcome in told], dtype=np.int64)
-    targets = np.zeros(len(told))
-    for place, group in enumerate(np.unique(groups)[::-1]):
-        members = groups == group
-        mine = values[members]
-        low, middle = mine.min(), float(np.median(mine))
-        unit = (middle - low) or float(np.ptp(mine)) or 1.0
-        scaled = np.minimum((mine - low) / unit, LIMIT)
-        targets[members] = scaled if place == 0 else place * LIMIT + LOWER_RUNGS * scaled
-    return genes, targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import log10
+from statistics import fmean
 from typing import Any
 
 import plotly.graph_objects as go
@@ -63,6 +64,7 @@ def convergence(candidates: Sequence[Mapping[str, Any]]) -> go.Figure:
             figure.add_scatter(
                 x=[row["id"] for row in mine], y=[row["accuracy"] for row in mine], mode="markers", name=ROLE_NAMES[role],
                 marker={"color": colour, "size": 12, "symbol": "diamond"},
+                text=[f"candidate {row['id']}" for row in mine], hovertemplate="%{text}: %{y:.4f}<extra></extra>",
             )  # fmt: skip
     best, line = 0.0, []
     for row in rows:
@@ -133,22 +135,26 @@ def layers(info: Mapping[str, Any], plans: Mapping[str, Any]) -> go.Figure:
 
 
 def front(candidates: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> go.Figure:
-    """Accuracy against each cost that is an objective, the front on top; beside them the hypervolume as it grew."""
-    names = found["objectives"][1:]
+    """The score against each cost that is an objective, the front on top; beside them the hypervolume as it grew.
+
+    The score is what the front is made of, accuracy or loss: by the other one its plans might look beaten.
+    """
+    score, *names = found["objectives"]
+    words, form = ("proxy accuracy", ".0%") if score == "accuracy" else (f"proxy {score}", None)
     figure = make_subplots(rows=1, cols=len(names) + 1, horizontal_spacing=0.1)
     for column, name in enumerate(names, start=1):
-        for rows, words, colour, size in (
+        for rows, name_of, colour, size in (
             (_done(candidates), "candidate", GREY, 6),
             (found["plans"], "front", BLUE, 10),
         ):
             figure.add_scatter(
-                x=[row["costs"][name] for row in rows], y=[row["accuracy"] for row in rows], mode="markers",
-                name=words, legendgroup=words, showlegend=column == 1, marker={"color": colour, "size": size},
+                x=[row["costs"][name] for row in rows], y=[_score(row, score) for row in rows], mode="markers",
+                name=name_of, legendgroup=name_of, showlegend=column == 1, marker={"color": colour, "size": size},
                 text=[f"candidate {row['id']}<br>{_plan_words(row['plan'])}" for row in rows],
-                hovertemplate="%{text}<br>" + name + " %{x:.4g}<br>accuracy %{y:.4f}<extra></extra>", row=1, col=column,
+                hovertemplate=f"%{{text}}<br>{name} %{{x:.4g}}<br>{score} %{{y:.4f}}<extra></extra>", row=1, col=column,
             )  # fmt: skip
         figure.update_xaxes(title=name, nticks=5, row=1, col=column)
-        figure.update_yaxes(title="proxy accuracy" if column == 1 else "", tickformat=".0%", row=1, col=column)
+        figure.update_yaxes(title=words if column == 1 else "", tickformat=form, row=1, col=column)
     figure.add_scatter(
         x=[entry["id"] for entry in found["hypervolume"]], y=[entry["volume"] for entry in found["hypervolume"]],
         mode="lines", line={"color": BLUE, "shape": "hv"}, showlegend=False, row=1, col=len(names) + 1,
@@ -156,6 +162,13 @@ def front(candidates: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> 
     figure.update_xaxes(title="candidate, in the order asked", row=1, col=len(names) + 1)
     figure.update_yaxes(title="hypervolume", row=1, col=len(names) + 1)
     return _styled(figure)
+
+
+def _score(row: Mapping[str, Any], score: str) -> float:
+    """Accuracy or loss of a candidate as the front has it: the mean of all measurements at its last rung."""
+    if "point" in row:
+        return float(1 - row["point"][0] if score == "accuracy" else row["point"][0])
+    return fmean(entry[score] for entry in row["measurements"] if entry["rung"] == row["rung"])
 
 
 def _plan_words(plan: Mapping[str, Any]) -> str:
@@ -173,9 +186,7 @@ def sensitivity(table: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure = make_subplots(
         rows=1, cols=len(kinds), horizontal_spacing=0.02, shared_yaxes=True, subplot_titles=[titles[k] for k in kinds]
     )
-    names = list(dict.fromkeys(row["name"] for row in table if row["kind"] != "prune_rate")) or list(
-        dict.fromkeys(row["name"] for row in table)
-    )
+    names = _merged([[row["name"] for row in table if row["kind"] == kind] for kind in kinds])
     costs = [max(FAINTEST, row["cost"]) for row in table]
     for column, kind in enumerate(kinds, start=1):
         mine = [row for row in table if row["kind"] == kind]
@@ -192,6 +203,21 @@ def sensitivity(table: Sequence[Mapping[str, Any]]) -> go.Figure:
         figure.update_xaxes(type="category", showgrid=False, row=1, col=column)
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
     return _styled(figure, height=140 + 20 * len(names)).update_layout(margin={"l": 130, "t": 60})
+
+
+def _merged(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Each name once, after the one that precedes it in its own list: where lists agree on the order, in that order.
+
+    A layer of fixed bits has no row for them, but its channels may have one.
+    """
+    found: list[str] = []
+    for names in lists:
+        place = 0
+        for name in names:
+            if name not in found:
+                found.insert(place, name)
+            place = found.index(name) + 1
+    return found
 
 
 def rungs(candidates: Sequence[Mapping[str, Any]], number: int) -> go.Figure:

@@ -17,6 +17,17 @@ from pqsearch.tune.spaces import choices_of
 Names = str | Sequence[str]
 
 
+def check_modes(metric: Names | None, mode: Names | None) -> None:
+    """Raises `UserError` for a mode that there is not, or that is not one for each metric; what is None is not known yet."""
+    if not mode:
+        return
+    modes = [mode] if isinstance(mode, str) else list(mode)
+    metrics = [metric] if isinstance(metric, str) else list(metric or modes)
+    if len(modes) != len(metrics) or not set(modes) <= {"min", "max"}:
+        each = f", one for each of {metrics}" if metric else ""
+        raise UserError(f"mode: must be 'min' or 'max'{each}, got {mode!r}")
+
+
 class Candidates:
     """`depth` names a result that says how far a trial came: deeper ones outrank all others."""
 
@@ -31,9 +42,8 @@ class Candidates:
         depth: str | None = None,
     ) -> None:
         self._metrics = [metric] if isinstance(metric, str) else list(metric)
+        check_modes(metric, mode)
         modes = [mode] if isinstance(mode, str) else list(mode)
-        if len(modes) != len(self._metrics) or not set(modes) <= {"min", "max"}:
-            raise UserError(f"mode: must be 'min' or 'max', one for each of {self._metrics}, got {mode!r}")
         check_algorithm(name, options, len(self._metrics))
         self._signs = [-1 if one == "max" else 1 for one in modes]
         self._depth, self._seed = depth, seed

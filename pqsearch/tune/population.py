@@ -18,9 +18,10 @@ from ray.tune.trainable import FunctionTrainable, Trainable
 from ray.tune.utils.util import merge_dicts
 
 from pqsearch.errors import UserError
-from pqsearch.following import check_algorithm
+from pqsearch.following import at_least, check_algorithm
 from pqsearch.problem import Finished, Wait
-from pqsearch.tune.candidates import Candidates, Names
+from pqsearch.spec_problems import population_problems
+from pqsearch.tune.candidates import Candidates, Names, check_modes
 
 log = logging.getLogger(__name__)
 #: Seats that may die in a row, without a result between them, before the search gives up.
@@ -43,7 +44,11 @@ def as_scheduler(
     The Trainable is a class whose `reset_config(new_config)` takes the next candidate and returns True. A candidate is
     worth what the last of `steps` results says. `metric` and `mode` come from the TuneConfig unless they are given.
     """
-    check_algorithm(name, options)
+    problems = [*at_least(1, evaluations=evaluations, steps=steps)] or [*population_problems(options, evaluations)]
+    if problems:
+        raise UserError(problems)
+    check_modes(metric, mode)
+    check_algorithm(name, options, seed=seed)
     return Population(name, space, evaluations, metric, mode, steps, seed, options)
 
 

@@ -13,7 +13,7 @@ from ray.tune.search.variant_generator import parse_spec_vars
 from pqsearch.errors import UserError
 from pqsearch.following import check_algorithm
 from pqsearch.problem import Finished, Wait
-from pqsearch.tune.candidates import Candidates, Names
+from pqsearch.tune.candidates import Candidates, Names, check_modes
 
 
 def as_searcher(
@@ -46,9 +46,10 @@ class _Searcher(Searcher):
         seed: int,
         options: Mapping[str, Any],
     ) -> None:
+        check_modes(metric, mode)
+        check_algorithm(name, options, seed=seed)
         super().__init__(metric=metric, mode=mode)
         self._metric, self._mode = metric, mode
-        check_algorithm(name, options)
         self._name, self._space, self._seed, self._options, self._time_attr = name, space, seed, options, time_attr
         self._ids: dict[str, int] = {}
         self._made: Candidates | None = None
@@ -89,7 +90,13 @@ class _Searcher(Searcher):
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
     ) -> None:
-        self._candidates().add(parameters, None if error or pruned else {str(self._metric): value})
+        candidates = self._candidates()
+        (metric, *others) = [self._metric] if isinstance(self._metric, str) else list(self._metric or ())
+        if others:
+            raise UserError(
+                f"value: is one number, but the metrics are {[metric, *others]}; evaluate the point as a trial"
+            )
+        candidates.add(parameters, None if error or pruned else {metric: value})
 
     def save(self, checkpoint_path: str) -> None:
         state = {"ids": self._ids, **self._candidates().to_json()}

@@ -6,18 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def test_it_times_the_algorithms_named_beside_optuna_and_writes_the_rows(tmp_path: Path) -> None:
+def _rows(tmp_path: Path, *names: str) -> dict[str, Any]:
     out = tmp_path / "rows.json"
     command = [
         sys.executable,
         "benchmarks/proposals.py",
         "--only",
-        "genetic",
-        "ant_colony",
+        *names,
         "--results",
         "40",
         "--json",
@@ -25,7 +25,17 @@ def test_it_times_the_algorithms_named_beside_optuna_and_writes_the_rows(tmp_pat
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr  # 1: a bar is not met, which a busy machine may bring about
-    rows = {row["name"]: row for row in json.loads(out.read_text())}
+    return {row["name"]: row for row in json.loads(out.read_text())}
+
+
+def test_it_times_the_algorithms_named_beside_optuna_and_writes_the_rows(tmp_path: Path) -> None:
+    rows = _rows(tmp_path, "genetic", "ant_colony")
     assert rows["genetic after 40 results"]["bar"] == 0.3
     assert rows["ant_colony after 40 results, by optuna TPE's"]["value"] > 0
     assert len(rows) == 5
+
+
+def test_the_default_is_timed_one_at_a_time_and_with_two_objectives_too(tmp_path: Path) -> None:
+    rows = _rows(tmp_path, "surrogate_exchange")
+    for words in ("", ", one at a time", ", one at a time, two objectives"):
+        assert rows[f"surrogate_exchange after 40 results{words}"]["bar"] == 50

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pqsearch.algorithm_of import Watched, algorithm_of
@@ -87,6 +89,20 @@ def test_the_example_improves_on_what_it_began_with() -> None:
             [Proposal((3,) * 6, exact=True)],
             "exact genes must hold every budget, bits is 36 of 18 for (3, 3, 3, 3, 3, 3)",
         ),
+        ([Proposal((0,) * 6, None)], "memo must be a dict that JSON can hold, got None for (0, 0, 0, 0, 0, 0)"),  # type: ignore[arg-type]
+        ([Proposal((0,) * 6, [1])], "memo must be a dict that JSON can hold, got [1] for (0, 0, 0, 0, 0, 0)"),  # type: ignore[arg-type]
+        (
+            [Proposal((0,) * 6, {"v": np.float32(1)})],
+            "memo must be a dict that JSON can hold, got {'v': np.float32(1.0)} for (0, 0, 0, 0, 0, 0)",
+        ),
+        (
+            [Proposal((0,) * 6, {"v": [math.nan]})],
+            "memo must be a dict that JSON can hold, got {'v': [nan]} for (0, 0, 0, 0, 0, 0)",
+        ),
+        (
+            [Proposal((0,) * 6, {"role": "uniform"})],
+            "memo must have no 'role', which marks plans of pqsearch's own, got 'uniform' for (0, 0, 0, 0, 0, 0)",
+        ),
     ],
 )
 def test_a_breach_is_named_with_the_genes(answer: Any, rule: str) -> None:
@@ -137,6 +153,15 @@ def test_a_search_ends_with_the_reason_and_keeps_what_was_evaluated(fails: str, 
     said = _why_it_ended(own, Settings(evaluations=5), tmp_path / "journal.jsonl")
     assert said == f"algorithm.name: mine:Mine {words}"
     assert read_study(tmp_path / "journal.jsonl").done == (1 if fails == "tell" else 0)
+
+
+@pytest.mark.parametrize("memo", [{"v": np.float32(1)}, None, {"role": "uniform"}])
+def test_a_memo_that_a_journal_cannot_keep_ends_the_search_and_leaves_the_journal_whole(
+    memo: Any, tmp_path: Path
+) -> None:
+    said = _why_it_ended(Answering([Proposal((1,) * 6, memo)]), Settings(evaluations=5), tmp_path / "journal.jsonl")
+    assert said.startswith("algorithm.name: mine:Mine breaks the contract: memo must")
+    assert not read_study(tmp_path / "journal.jsonl").by_id
 
 
 def _why_it_ended(own: Answering, settings: Settings, path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,13 @@ def test_with_no_plan_under_the_budget_the_nearest_is_named(finished_run: Path) 
         UserError, match=rf"none of the {len(rows)} evaluated plans .* candidate {nearest['id']} with flops"
     ):
         pqsearch.select(finished_run, {"flops": 0.001})
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, float("nan"), float("inf"), "0.5", None])
+def test_a_limit_that_none_can_be_is_refused_by_name(limit: Any, finished_run: Path) -> None:
+    for call in (pqsearch.select, pqsearch.resolve):
+        with pytest.raises(UserError, match=rf"--budget flops={limit}: the limit must be above 0 and finite"):
+            call(finished_run, {"flops": limit})
 
 
 def test_the_command_prints_the_plan_and_writes_it(

@@ -71,6 +71,23 @@ def test_equal_scores_and_all_right_or_all_wrong_are_no_trouble() -> None:
         assert 0 < found.low <= found.accuracy <= found.high < 1
 
 
+@pytest.mark.parametrize("beside", [0.0, 0.001])
+def test_plans_that_tie_at_the_top_do_not_hide_how_bad_the_others_are(beside: float) -> None:
+    """More than half of 41 plans get every image right, or all but one; the rest fall off steeply."""
+    rng = np.random.default_rng(0)
+    genes = rng.integers(0, 5, (41, 12))
+    scores = np.array([separable(PROBLEM)(tuple(row)) for row in genes.tolist()])
+    behind = np.maximum(0.0, scores - np.quantile(scores, 0.56))
+    accuracies = np.where(behind > 0, 1 / (1 + np.exp(25 * behind - 4)), 1.0 - beside * (np.arange(41) % 2))
+    forecast = Forecast(PROBLEM.levels, None, genes, accuracies, IMAGES)
+    worst = int(np.argmin(accuracies))
+    (found,) = forecast.expect(genes[[worst]])
+    assert accuracies[worst] < 0.7
+    assert found.low <= accuracies[worst] <= found.high
+    (cheapest,) = forecast.expect(np.zeros((1, 12), dtype=np.int64))
+    assert cheapest.low < 0.7 and cheapest.accuracy < 0.9
+
+
 def test_too_few_evaluations_give_none() -> None:
     genes, accuracies = _measured(separable(PROBLEM), FEWEST)
     rows = [

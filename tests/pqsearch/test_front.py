@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pqsearch import rooms
-from pqsearch.front import front_of, hypervolume
+from pqsearch.front import MOST_PLACES, _growth, front_of, hypervolume
 from pqsearch.journal.file import Journal
 from pqsearch.local import run_locally
 from pqsearch.plan import Accuracy, Item, Result
@@ -42,6 +42,46 @@ def test_three_objectives_agree_with_counting_drops_of_rain() -> None:
     points, drops = rng.random((20, 3)), rng.random((20_000, 3))
     covered = (points[:, None] <= drops).all(2).any(0).mean()
     assert hypervolume(points, np.ones(3)) == pytest.approx(covered, abs=0.02)
+
+
+def _by_cells(points: np.ndarray, reference: np.ndarray) -> float:
+    """The volume of the grid cells that points cover, one by one."""
+    edges = [np.unique(np.append(column, end)) for column, end in zip(points.T, reference, strict=True)]
+    lows = np.stack(np.meshgrid(*(edge[:-1] for edge in edges), indexing="ij"), -1).reshape(-1, len(edges))
+    sizes = np.stack(np.meshgrid(*(np.diff(edge) for edge in edges), indexing="ij"), -1).reshape(-1, len(edges))
+    covered = (points[:, None] <= lows).all(2).any(0) & (lows < reference).all(1)
+    return float(sizes.prod(1)[covered].sum())
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4])
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_volume_is_that_of_the_cells_covered(objectives: int, ties: bool) -> None:
+    for seed in range(10):
+        points = np.random.default_rng(seed).random((12, objectives))
+        points = (5 * points).round() / 5 if ties else points
+        for reference in (np.ones(objectives), np.full(objectives, 0.8)):
+            inside = points[(points < reference).all(1)]
+            expected = _by_cells(inside, reference) if len(inside) else 0.0
+            assert hypervolume(points, reference) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("objectives", [2, 3, 4])
+def test_the_growth_is_the_volume_of_all_plans_so_far(objectives: int) -> None:
+    points = (20 * np.random.default_rng(0).random((60, objectives)) ** 0.3).round() / 20
+    reference = points.max(0)
+    rows = _growth(range(60), points, reference)
+    assert len(rows) > 3
+    for row in rows:
+        assert row["volume"] == pytest.approx(hypervolume(points[: int(row["id"]) + 1], reference))
+
+
+def test_the_growth_of_a_large_front_is_written_down_at_some_places_and_at_its_end() -> None:
+    x = np.random.default_rng(0).permutation(3000) / 3000
+    points = np.stack([x, (1 - x) ** 2], 1)
+    rows = _growth(range(3000), points, np.array([1.5, 1.5]))
+    assert len(rows) == MOST_PLACES
+    assert (rows[0]["id"], rows[-1]["id"]) == (0, 2999)
+    assert rows[-1]["volume"] == pytest.approx(hypervolume(points, np.array([1.5, 1.5])))
 
 
 def _searched(path: Path) -> Study:

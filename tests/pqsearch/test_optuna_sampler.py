@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import pickle
 from pathlib import Path
@@ -145,6 +146,30 @@ def test_pruned_trials_rank_behind_whole_ones_and_failed_ones_teach() -> None:
         assert all(NOTE in trial.system_attrs for trial in study.trials[1:])
 
 
+@pytest.mark.parametrize("name", SEARCHING)
+def test_values_without_end_count_as_failures(name: str) -> None:
+    def endless(trial: optuna.Trial) -> float:
+        value = objective(trial)
+        if trial.number % 4 == 1:
+            return math.inf
+        if trial.number % 4 == 2:
+            trial.report(-math.inf, 0)
+            raise optuna.TrialPruned
+        return value
+
+    study, failed = (optuna.create_study(sampler=pqsearch.as_sampler(name, space=SPACE)) for _ in range(2))
+    study.optimize(endless, 20)
+
+    def failing_there(trial: optuna.Trial) -> float:
+        if trial.number % 4 in (1, 2):
+            objective(trial)
+            raise ValueError("no")
+        return objective(trial)
+
+    failed.optimize(failing_there, 20, catch=ValueError)
+    assert [trial.params for trial in study.trials] == [trial.params for trial in failed.trials]
+
+
 @pytest.mark.parametrize("name", ["genetic", "bee_colony"])
 def test_trials_of_several_threads_are_all_told(name: str) -> None:
     study = optuna.create_study(sampler=pqsearch.as_sampler(name, space=SPACE))
@@ -220,6 +245,8 @@ def test_a_sampler_travels_between_processes() -> None:
         ("genetic", {"space": {"lr": FloatDistribution(0, 1)}}, "lr: must have a list of values, got a float without a step"),
         ("genetic", {"space": {"lr": FloatDistribution(1e-4, 1, log=True)}}, "lr: must have a list of values, got a log scale"),
         ("genetic", {"space": {"n": IntDistribution(1, 64, log=True)}}, "n: must have a list of values, got a log scale"),
+        ("genetic", {"seed": -1}, "seed: must be a whole number of at least 0, got -1"),
+        ("genetic", {"seed": 0.5}, "seed: must be a whole number of at least 0, got 0.5"),
         ("genetic", {"problem": Knapsack([3])}, "space: is required with a problem"),
         (
             "genetic",

@@ -10,6 +10,7 @@ import pytest
 
 from pqsearch.errors import UserError
 from pqsearch.spec import Spec, load_spec, parse_spec
+from pqsearch.summary import warnings
 from tests.pqsearch.wrong_specs import SMALLEST, WRONG, smallest_values
 
 
@@ -226,3 +227,22 @@ def test_parsing_leaves_the_values_as_they_were() -> None:
     before = repr(values)
     assert isinstance(parse_spec(values), Spec)
     assert repr(values) == before
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "evaluations", "option"),
+    [
+        ({"name": "genetic"}, 6, "population"),
+        ({"name": "surrogate_exchange"}, 6, "startup"),
+        ({"name": "genetic", "population": 4}, 6, None),
+        ({"name": "genetic"}, 160, None),
+        ({"name": "cma_es"}, 6, None),
+        ({"name": "optuna:GPSampler"}, 6, None),
+    ],
+)
+def test_a_population_that_nobody_set_and_nobody_can_finish_is_warned_of(
+    algorithm: dict[str, Any], evaluations: int, option: str | None
+) -> None:
+    found = warnings(parse_spec(smallest_values(algorithm=algorithm, study__evaluations=evaluations)))
+    assert len(found) == (option is not None)
+    assert all(f"algorithm.{option} is" in text and "study.evaluations is 6" in text for text in found)

@@ -145,6 +145,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"study__evaluations": 20, "algorithm__name": "genetic", "algorithm__population": 21},
         ["algorithm.population: must be at most study.evaluations, which is 20, got 21"],
     ),
+    "population of a sampler too large": (
+        {"study__evaluations": 160, "algorithm": {"name": "optuna:NSGAIISampler", "population_size": 5000}},
+        ["algorithm.population_size: must be at most study.evaluations, which is 160, got 5000"],
+    ),
     "list entry not a choice": ({"data__augment": ["crop", "rot"]}, ["data.augment[1]: must be 'crop' or 'flip', got 'rot'"]),
     "list that is none": ({"export__formats": "torch"}, ["export.formats: must be a list, got 'torch'"]),
     "empty list": ({"space__act_bits": []}, ["space.act_bits: must not be empty, got []"]),

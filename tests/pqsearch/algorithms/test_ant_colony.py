@@ -7,7 +7,7 @@ import pytest
 
 from pqsearch.problem import Outcome
 from tests.pqsearch.algorithms.folding import hand_out, make, proposals, tell_all
-from tests.pqsearch.problems import Knapsack
+from tests.pqsearch.problems import Free, Knapsack
 
 PROBLEM = Knapsack([4] * 10)
 
@@ -44,6 +44,16 @@ def test_failures_and_words_said_twice_complete_no_colony() -> None:
     assert (colony._trails == 1).all()
     tell_all(colony, rows[2:])
     assert (colony._trails < 1).any()
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_without_a_weight_of_the_trails_levels_are_drawn_among_those_that_there_are(beta: float) -> None:
+    colony = make("ant_colony", Free([2, 9]), alpha=0.0, beta=beta, spread=100.0)
+    first = []
+    for seed in range(200):
+        colony._seed = seed
+        first.append(proposals(colony, 0, 1)[0].genes[0])
+    assert 0.4 < np.mean(first) < 0.6
 
 
 def test_ants_follow_the_trail_of_the_best() -> None:

@@ -85,6 +85,29 @@ def test_a_source_whose_scout_failed_gets_another() -> None:
     assert again[0][2]["bee"] == "scout" and again[0][2]["source"] == rows[2][2]["source"]
 
 
+def test_a_scout_that_is_never_heard_of_is_followed_by_another() -> None:
+    colony = make("bee_colony", PROBLEM, sources=4, limit=1000)
+    lost = hand_out(colony, PROBLEM, 0, 4)
+    tell_all(colony, lost[:1])
+    scouts = []
+    for id in range(4, 120):
+        rows = hand_out(colony, PROBLEM, id, 1)
+        scouts += [(id, memo["source"]) for id, _, memo in rows if memo["bee"] == "scout"]
+        tell_all(colony, rows)
+    assert sorted(source for _, source in scouts) == [1, 2, 3]
+    assert min(id for id, _ in scouts) > 60
+    assert all(colony._best(source) for source in range(4))
+
+
+def test_many_in_flight_are_no_reason_to_give_a_scout_up() -> None:
+    colony = make("bee_colony", PROBLEM, sources=4, limit=1000)
+    scouts = hand_out(colony, PROBLEM, 0, 4)
+    tell_all(colony, scouts[:1])
+    others = hand_out(colony, PROBLEM, 4, 200)
+    tell_all(colony, others[:150])
+    assert all(memo["bee"] != "scout" for *_, memo in hand_out(colony, PROBLEM, 204, 4))
+
+
 def test_bees_are_drawn_to_the_best_plan_when_guided() -> None:
     best = np.array(PROBLEM.repair(np.array([[5] * 5 + [0] * 7]))[0])
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 from itertools import product
 
 import numpy as np
+import pytest
 
-from pqsearch.algorithms._integer_program import damage, least_damage
+from pqsearch.algorithms._integer_program import SOLVERS_OWN, damage, least_damage
+from pqsearch.algorithms._quiet import without_lines
+from pqsearch.box import Box
 from pqsearch.problem import IntArray
 from tests.pqsearch.problems import Knapsack
 
@@ -67,6 +71,35 @@ def test_where_costs_multiply_it_beats_a_thousand_random_plans() -> None:
     found = least_damage(problem, prior)
     assert (problem.costs(found) <= problem.limits).all()
     assert damage(prior, found)[0] < damage(prior, random).min()
+
+
+def test_without_budgets_many_levels_are_no_work_for_the_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Box([1000] * 50)
+    prior = [[abs(level - knob) / 1000 for level in range(1000)] for knob in range(50)]
+    monkeypatch.setattr("pqsearch.algorithms._integer_program.ROUNDS", 0)  # no round of the program is run
+    assert least_damage(problem, prior)[0].tolist() == list(range(50))
+
+
+def test_what_is_best_of_each_knob_is_what_the_solver_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Box([4, 1, 7, 3])
+    prior = [np.random.default_rng(knob).random(count).tolist() for knob, count in enumerate(problem.levels)]
+    direct = least_damage(problem, prior)
+    monkeypatch.setattr("pqsearch.algorithms._integer_program._least_of_each", lambda prior: None)
+    assert least_damage(problem, prior).tolist() == direct.tolist()
+
+
+def test_what_the_solver_prints_of_its_own_does_not_reach_the_output_and_all_else_does(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    say = ctypes.CDLL(None).printf
+    say(b"before\n")
+    with pytest.raises(KeyError), without_lines(SOLVERS_OWN):
+        say(b"HighsMipSolverData::transformNewIntegerFeasibleSolution tmpSolver.run();\n")
+        say(b"%s\n", b"another's word")
+        raise KeyError
+    say(b"after\n")
+    ctypes.CDLL(None).fflush(None)
+    assert capfd.readouterr().out == "before\nanother's word\nafter\n"
 
 
 def test_without_budgets_nothing_is_given_up() -> None:

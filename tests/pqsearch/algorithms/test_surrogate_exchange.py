@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from pqsearch.algorithms.surrogate_exchange import _targets
 from pqsearch.problem import Outcome
 from tests.pqsearch.algorithms.folding import hand_out, make, proposals
 from tests.pqsearch.problems import Knapsack, coupled
@@ -65,19 +64,6 @@ def test_its_leaders_are_successes_of_the_highest_rung_each_plan_once() -> None:
     algorithm.tell(12, handed[5][1], Outcome((5.0,), rung=2))
     assert sorted(algorithm.leading(99)) == [2, 5, 8, 11]
     assert algorithm.leading(2) == algorithm.leading(99)[:2]
-
-
-def test_failures_rank_behind_lower_rungs_and_those_behind_higher_ones() -> None:
-    told = [
-        (0, (0,), Outcome((0.9,), 1)),
-        (1, (1,), Outcome((0.1,), 0)),
-        (2, (2,), Outcome((), failed=True)),
-        (3, (3,), Outcome((0.8,), 1)),
-        (4, (4,), Outcome((), 1, failed=True)),
-    ]
-    genes, targets = _targets(told, np.ones(1))
-    assert genes.ravel().tolist() == [0, 1, 2, 3, 4]
-    assert targets[3] < targets[0] < targets[1] < targets[2] == targets[4]
 
 
 def test_with_every_result_a_failure_it_keeps_drawing() -> None:

@@ -62,6 +62,80 @@ def test_a_layer_without_a_group_and_a_plan_without_the_layer_are_untouched() ->
     assert [list(trace.y) for trace in figure.data] == [[0.0] * 3, [32] * 3, [32] * 3]
 
 
+def _drawn(figure: Any) -> list[tuple[str, str, float]]:
+    """Name, value and cost of every cell of a heat map that is not empty."""
+    return [
+        (name, value, cost)
+        for trace in figure.data
+        for name, row in zip(trace.y, trace.customdata, strict=True)
+        for value, cost in zip(trace.x, row, strict=True)
+        if cost is not None
+    ]
+
+
+def test_the_heat_map_has_a_cell_for_every_row_of_the_table_and_layers_in_the_order_of_the_network() -> None:
+    """The first and the last layer have fixed bits; the groups are named after the first of their layers."""
+    layers = {
+        "prune_rate": ("conv1", "block1", "block3"),
+        "weight_bits": ("block1", "block2", "block3"),
+        "act_bits": ("block2",),
+    }
+    values = {"prune_rate": (0.0, 0.5), "weight_bits": (2, 8), "act_bits": (4, 8)}
+    table = [
+        {"kind": kind, "name": name, "value": value, "cost": 0.001 * (1 + len(kind) + place)}
+        for kind, names in layers.items()
+        for place, name in enumerate(names)
+        for value in values[kind]
+    ]
+    figure = figures.sensitivity(table)
+    assert sorted(_drawn(figure)) == sorted((row["name"], f"{row['value']:.3g}", row["cost"]) for row in table)
+    assert [list(trace.y) for trace in figure.data] == [["conv1", "block1", "block2", "block3"]] * 3
+    bits_only = figures.sensitivity([row for row in table if row["kind"] == "act_bits"])
+    assert [list(trace.y) for trace in bits_only.data] == [["block2"]]
+
+
+def test_points_of_roles_say_which_candidate_they_are() -> None:
+    (uniform,) = _traces(figures.convergence(candidates()), "uniform")
+    assert list(uniform.text) == ["candidate 0"] and "%{text}" in uniform.hovertemplate
+
+
+def _front(score: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Candidates whose losses do not go with their accuracies, and the front by loss and flops or by accuracy and flops."""
+    rows = [candidate(id, (0.5, 0.6 + id / 10)) for id in range(3)]
+    for row, loss in zip(rows, (0.3, 0.9, 0.8), strict=True):
+        row["measurements"][-1]["loss"] = loss
+    again = {**rows[0]["measurements"][-1], "repeat": 1, "loss": 0.5, "accuracy": 0.7}
+    rows[0]["measurements"].append(again)
+    points = {
+        row["id"]: [0.4 if row["id"] == 0 else row["measurements"][-1]["loss"], row["costs"]["flops"]] for row in rows
+    }
+    if score == "accuracy":
+        points = {row["id"]: [0.35 if row["id"] == 0 else 1 - row["accuracy"], row["costs"]["flops"]] for row in rows}
+    keys = ("id", "accuracy", "images", "costs", "plan", "genes", "role")
+    best = [row for row in rows if row["id"] == 0 or score == "accuracy"]
+    plans = [{**{key: row[key] for key in keys}, "point": points[row["id"]]} for row in best]
+    return rows, {"objectives": [score, "flops"], "plans": plans, "hypervolume": [{"id": 0, "volume": 0.1}]}
+
+
+def test_hovering_over_the_front_shows_the_plan() -> None:
+    rows, found = _front("accuracy")
+    figure = figures.front(rows, found)
+    for trace in (*_traces(figure, "candidate"), *_traces(figure, "front")):
+        assert "%{text}" in trace.hovertemplate
+        assert trace.text[0] == "candidate 0<br>removed 0% 25%<br>W bits 8 4 8<br>A bits 8 4 8"
+
+
+@pytest.mark.parametrize("score", ["accuracy", "loss"])
+def test_the_front_is_drawn_by_the_score_that_it_was_found_by(score: str) -> None:
+    rows, found = _front(score)
+    figure = figures.front(rows, found)
+    (every,), (front,) = _traces(figure, "candidate"), _traces(figure, "front")
+    shown = dict(zip(every.text, every.y, strict=True))
+    assert list(every.y) == pytest.approx([0.65, 0.7, 0.8] if score == "accuracy" else [0.4, 0.9, 0.8])
+    assert [shown[text] for text in front.text] == pytest.approx(list(front.y))
+    assert figure.layout.yaxis.title.text == f"proxy {score}"
+
+
 def test_rungs_are_compared_pair_by_pair() -> None:
     rows = [candidate(index, (0.1 * index, 0.2 * index, 0.3)) for index in range(3)] + [candidate(3, (0.4,))]
     figure = figures.rungs(rows, 3)

@@ -118,5 +118,12 @@ def test_what_is_wrong_with_the_arguments_is_said_at_once() -> None:
         as_scheduler("genetic", {"x": tune.grid_search([1])}, evaluations=5, metric="loss", mode="min")
     with pytest.raises(UserError, match="mode: must be 'min' or 'max'"):
         as_scheduler("genetic", SPACE, evaluations=5, metric="loss", mode="least")
+    for arguments in ({"evaluations": 0}, {"evaluations": -1}, {"evaluations": 5, "steps": 0}):
+        with pytest.raises(UserError, match="must be a whole number of at least 1, got"):
+            as_scheduler("genetic", SPACE, **arguments)
+    with pytest.raises(UserError, match="population: must be at most evaluations, which is 3, got 100"):
+        as_scheduler("genetic", SPACE, evaluations=3, population=100)
+    with pytest.raises(UserError, match="seed: must be a whole number of at least 0, got -1"):
+        as_scheduler("genetic", SPACE, evaluations=3, seed=-1)
     with pytest.raises(UserError, match="metric: is required by as_scheduler unless the TuneConfig has it"):
         as_scheduler("genetic", SPACE, evaluations=5).rows()

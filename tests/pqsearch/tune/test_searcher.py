@@ -162,6 +162,18 @@ def test_what_neither_the_searcher_nor_the_tuner_says_is_asked_for() -> None:
         as_searcher("genetic", SPACE, metric=["a", "b"], mode=["min", "max"])
     with pytest.raises(UserError, match="unknown option of 'genetic'"):
         as_searcher("genetic", SPACE, populations=3)
+    with pytest.raises(UserError, match="mode: must be 'min' or 'max', got 'mni'"):
+        as_searcher("genetic", mode="mni")
+    with pytest.raises(UserError, match=r"mode: must be 'min' or 'max', one for each of \['a', 'b'\], got 'min'"):
+        as_searcher("nsga2", SPACE, metric=["a", "b"], mode="min")
+    with pytest.raises(UserError, match="seed: must be a whole number of at least 0, got -1"):
+        as_searcher("genetic", SPACE, seed=-1)
+
+
+def test_one_value_for_a_point_of_two_metrics_is_refused() -> None:
+    searcher = as_searcher("nsga2", SPACE, metric=["a", "b"], mode=["min", "max"])
+    with pytest.raises(UserError, match=r"value: is one number, but the metrics are \['a', 'b'\]"):
+        searcher.add_evaluated_point({"x": 6, "inner/y": 0.1, "z": "b"}, 1.0)
 
 
 def test_a_file_of_another_space_is_not_restored(tmp_path: Path) -> None:
