@@ -235,7 +235,7 @@ def population_problems(
 ) -> Iterator[str]:
     """Populations that are larger than all there is to evaluate; `where` and `study` are the sections' names."""
     for key in POPULATIONS:
-        size = options.get(key)
+        size = options.get(key, 0)
         if _number(size) and size > evaluations:
             yield f"{where}{key}: must be at most {study}evaluations, which is {evaluations}, got {size}"
 
