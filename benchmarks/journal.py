@@ -2,7 +2,7 @@
 
     python benchmarks/journal.py [--evaluations 100000] [--postgres URL] [--folder FOLDER] [--json FILE]
 
-Events are those of a study with 60 knobs on 20 layers and two rungs: an `asked` with its plan, two `reported`. Reading is
+Events are those of a study with 60 knobs and two rungs: an `asked` with its genes, two `reported`. Reading is
 processor time of this process, without what a study makes of the events. A commit is the median over many groups, and its ratio to
 a bare write and flush of the same bytes to the same disk, taken in turn. `--postgres` names a database that is measured as well; it
 keeps what was written there.
@@ -25,11 +25,11 @@ from _report import Row, at_most, json_argument, report
 
 from pqsearch.journal.place import DatabasePlace, FilePlace, Journal
 from pqsearch.journal.record import line_of, stamp
-from pqsearch.plan import Accuracy, LayerPlan, Plan, Result
+from pqsearch.plan import Accuracy, Result
 from pqsearch.study_events import asked, reported
-from pqsearch.study_state import Task
+from pqsearch.study_fold import Task
 
-LAYERS = [f"layer{block // 6 + 1}.{block // 2 % 3}.conv{block % 2 + 1}" for block in range(20)]
+KNOBS = 60
 COSTS = ("act_bits", "bitops", "flops", "params", "size_bytes", "weight_bits")
 PHASES = ("surgery", "calibrate", "train", "save", "score")
 RUNGS, GROUPS, GROUP_SIZES = 2, 60, (1, 32)
@@ -42,13 +42,9 @@ def events(evaluations: int) -> Iterator[dict[str, Any]]:
     """Those of a search, in the order in which one worker would cause them."""
     rng = random.Random(0)
     for id in range(evaluations):
-        genes = tuple(rng.randrange(6) for _ in range(3 * len(LAYERS)))
-        rates, weights, acts = genes[:20], genes[20:40], genes[40:]
-        plan = Plan(
-            {name: rate / 8 for name, rate in zip(LAYERS, rates, strict=True)},
-            {name: LayerPlan(2 + w, 2 + a) for name, w, a in zip(LAYERS, weights, acts, strict=True)},
-        )
-        yield asked(id, genes, {"move": "exchange", "of": id // 2}, plan, {cost: rng.random() for cost in COSTS}, None)
+        genes = tuple(rng.randrange(6) for _ in range(KNOBS))
+        costs = {cost: rng.random() for cost in COSTS}
+        yield asked(id, genes, {"move": "exchange", "of": id // 2}, f"{rng.getrandbits(64):016x}", costs, None)
         for rung in range(RUNGS):
             seconds = {phase: rng.random() for phase in PHASES}
             accuracy = Accuracy(rng.randrange(1000) / 1000, 1000)
