@@ -25,8 +25,12 @@ class Leases:
 
     def hand(self, seat: str, number: int, holding: Collection[Key] = (), more: bool = True) -> list[Key]:
         """Up to `number` tasks for a seat that knows of those it is `holding`: first what it was handed and does not know
-        of, then, if there may be `more`, others.
+        of, then, if there may be `more`, others. What it holds without having been handed it here, because the study has begun
+        anew meanwhile, is its own.
         """
+        for key in holding:
+            if key in self._state.open and key not in self._holders:
+                self._give(seat, key)
         mine = self._held.get(seat, {})
         found = [key for key in mine if key not in holding][:number]
         while more and len(found) < number and self.free_for(seat):
@@ -34,11 +38,16 @@ class Leases:
             if task is None:
                 break
             key = task.id, task.repeat
-            self._holders[key] = seat
-            mine = self._held.setdefault(seat, {})
-            mine[key] = None
+            mine = self._give(seat, key)
             found.append(key)
         return found
+
+    def _give(self, seat: str, key: Key) -> dict[Key, None]:
+        """All that a seat holds with one more."""
+        self._holders[key] = seat
+        mine = self._held.setdefault(seat, {})
+        mine[key] = None
+        return mine
 
     def free_for(self, seat: str) -> bool:
         """Whether a seat may be given something: not while it holds what may take it down."""

@@ -55,6 +55,13 @@ def test_a_seat_that_holds_something_is_given_no_suspect() -> None:
     assert leases.hand("b", 1) == [(1, 0)]
 
 
+def test_a_study_that_begins_anew_leaves_seats_what_they_hold() -> None:
+    leases = Leases(_state((0, 0), (1, 0), (2, 0)))
+    assert leases.hand("b", 1, [(0, 0), (1, 0)]) == [(2, 0)]
+    assert leases.hand("a", 3) == []
+    assert leases.give_back("b") == [(0, 0), (1, 0), (2, 0)]
+
+
 def test_what_has_ended_is_nobodys() -> None:
     state = _state((0, 0))
     leases = Leases(state)
