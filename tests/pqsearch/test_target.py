@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import pqsearch
+from pqsearch import rooms
 from pqsearch.algorithms._integer_program import damage, least_damage
 from pqsearch.cli import main
 from pqsearch.journal.file import Journal, read_events
@@ -21,11 +22,12 @@ from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.prepare import Prepared, prepare
 from pqsearch.problem import Prior
 from pqsearch.run_dir import RunDirectory
-from pqsearch.spec import Spec, parse_spec
+from pqsearch.spec import AlgorithmSpec, Spec, parse_spec
 from pqsearch.study import Study, read_study
 from pqsearch.target import Target
 from pqsearch.target_words import target_sentence, target_short
 from tests.conftest import small_spec, write_spec
+from tests.pqsearch.problems import LISTS
 from tests.pqsearch.test_study import Clock
 
 IMAGES = 4000
@@ -142,6 +144,27 @@ def test_the_budget_moves_as_results_arrive_and_plans_lie_under_it(tmp_path: Pat
         elif event["type"] == "asked":
             assert event["costs"]["size_bytes"] <= limit
     assert sum(event["type"] == "asked" and event["memo"].get("role") == "solved" for event in events) >= 2
+
+
+@pytest.mark.parametrize("name", rooms.names("algorithms"))
+def test_every_algorithm_searches_under_a_budget_that_moves(name: str, tmp_path: Path) -> None:
+    spec = _spec(evaluations=26)
+    spec = spec.model_copy(update={"algorithm": AlgorithmSpec(name=name)})
+    study, _ = _study(tmp_path / "j", spec)
+    run_locally(study, _evaluator())
+    state = study.state
+    assert state.finished and state.evaluations <= 26
+    found = state.target()
+    assert found is not None and found["id"] is not None
+    limit, by_the_algorithm = np.inf, 0
+    for event in read_events(tmp_path / "j"):
+        if event["type"] == "moved":
+            limit = event["limit"]
+        elif event["type"] == "asked":
+            assert event["costs"]["size_bytes"] <= limit
+            by_the_algorithm += "role" not in event["memo"]
+    assert limit < _target(spec).high or name in LISTS
+    assert by_the_algorithm > 0
 
 
 def test_cut_off_anywhere_and_continued_it_goes_on_as_it_would_have(tmp_path: Path) -> None:
