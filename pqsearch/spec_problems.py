@@ -223,7 +223,7 @@ def population_problems(
     """Populations that are larger than all there is to evaluate; `where` and `study` are the sections' names."""
     for key in POPULATIONS:
         size = options.get(key)
-        if _number(size) and size > evaluations:
+        if size is not None and _number(size) and size > evaluations:
             yield f"{where}{key}: must be at most {study}evaluations, which is {evaluations}, got {size}"
 
 
