@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import json
-import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 import pqsearch
+from pqsearch import rooms
 from pqsearch.cli import main
 from pqsearch.errors import UserError
 from pqsearch.journal.file import read_events
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.record import parse
-from pqsearch.study import read_study
+from pqsearch.local import run_locally
+from pqsearch.plan import Accuracy, Item, Result
+from pqsearch.run_dir import RunDirectory
+from pqsearch.settings import Settings
+from pqsearch.spec import parse_spec
+from pqsearch.study import Study, read_study
+from tests.conftest import small_spec
+from tests.pqsearch.problems import Knapsack
 
 
 @pytest.fixture
-def run(finished_run: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run: its spec, its journal and an empty folder for logs."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for name in ("spec.toml", "journal.jsonl"):
-        shutil.copy(finished_run / name, folder)
-    (folder / "logs").mkdir()
-    return folder
+def run(tmp_path: Path) -> Path:
+    """The run directory of a small search over two rungs, whose scores are computed."""
+    spec = parse_spec(small_spec(study__run_dir=str(tmp_path / "run")))
+    run = RunDirectory.of(spec)
+    run.prepare(spec)
+    problem = Knapsack([4] * 6)
+    journal, events, _ = run.journal.open(count(1).__next__)
+    study = Study(
+        problem, problem.decode, problem.costs_of, lambda prior: rooms.load("algorithms", "genetic")(problem, 0, population=4),
+        journal, Settings(evaluations=12, rungs=2), lambda: 0.0, events=events,
+    )  # fmt: skip
+    run_locally(study, _evaluate)
+    journal.close()
+    return run.path
+
+
+def _evaluate(item: Item) -> Result:
+    share = int(item.plan.hash, 16) / 16**16
+    return Result(item.id, item.rung, item.repeat, Accuracy(share, 100), 1 - share, {"score": 0.01})
 
 
 def _damage(run: Path, share: float = 0.6) -> tuple[int, list[bytes]]:
