@@ -1,6 +1,6 @@
 """A landscape fitted to real evaluations: what `benchmarks/algorithms.py --landscape benchmarks/landscape.py` searches.
 
-    python benchmarks/landscape.py [FILE.json.gz] [--json FILE]    # how well it is fitted
+    python benchmarks/landscape.py [FILE.json.gz] [--measure accuracy] [--json FILE]    # how well it is fitted
 
 The value of a plan is the logarithm of its loss after a short fine-tune. Its mean is what three models of different kinds say in
 the mean: a network, boosted trees and a support vector machine (scikit-learn), none of which is the Gaussian process that
@@ -14,11 +14,11 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
@@ -43,6 +43,8 @@ from search_spaces.space import Space  # noqa: E402
 
 FILE = Path(__file__).resolve().parent / "truth" / "loose.json.gz"
 FOLDS = 5
+#: What of an evaluation a landscape is about.
+Measure = Literal["loss", "accuracy"]
 #: The noise is measured for each of so many parts of the plans measured twice, from good to bad.
 PARTS = 4
 
@@ -113,20 +115,21 @@ def spec_and_info(changes: Mapping[str, Any], path: Path = FILE) -> tuple[Spec, 
 
 
 @cache
-def read(path: Path = FILE) -> Measured:
-    """What `benchmarks/truth/pack.py` wrote."""
+def read(path: Path = FILE, measure: Measure = "loss") -> Measured:
+    """What `benchmarks/truth/pack.py` wrote: values are logarithms of losses, or shares of images answered wrongly."""
     data = json.loads(gzip.decompress(path.read_bytes()))
     spec, info = spec_and_info({"study": {"name": "landscape"}}, path)
     space = space_of(spec, info).with_prior(data.get("prior"))
     genes = np.array([[int(level) for level in row] for row in data["genes"]], dtype=np.int64)
-    values = np.log([losses[0] for losses in data["loss"]])
-    pairs = np.log([losses[:2] for losses in data["loss"] if len(losses) > 1]).reshape(-1, 2)
+    taken: Callable[[FloatArray], FloatArray] = np.log if measure == "loss" else lambda accuracies: 1 - accuracies
+    values = taken(np.array([found[0] for found in data[measure]]))
+    pairs = taken(np.array([found[:2] for found in data[measure] if len(found) > 1]).reshape(-1, 2))
     return Measured(space, genes, values, pairs)
 
 
-def landscape(path: Path = FILE) -> tuple[Problem, Score, Truth]:
+def landscape(path: Path = FILE, measure: Measure = "loss") -> tuple[Problem, Score, Truth]:
     """The problem, noisy values and true ones."""
-    measured = read(path)
+    measured = read(path, measure)
     fit = Fit(np.asarray(measured.space.levels), measured.genes, measured.values)
 
     def score(genes: IntArray, rng: np.random.Generator) -> FloatArray:
@@ -139,8 +142,9 @@ def landscape(path: Path = FILE) -> tuple[Problem, Score, Truth]:
 def main() -> int:
     parser = json_argument(__doc__ or "")
     parser.add_argument("file", type=Path, nargs="?", default=FILE)
+    parser.add_argument("--measure", choices=("loss", "accuracy"), default="loss")
     options = parser.parse_args()
-    measured = read(options.file)
+    measured = read(options.file, options.measure)
     predicted = np.zeros(len(measured.values))
     levels = np.asarray(measured.space.levels)
     for kept, left in KFold(FOLDS, shuffle=True, random_state=0).split(measured.genes):
@@ -154,7 +158,7 @@ def main() -> int:
             Row(
                 f"noise of one measurement, {words} tenth of the plans",
                 float(measured.noise(value[None])[0]),
-                "log loss",
+                "log loss" if options.measure == "loss" else "of all answers",
             )
             for words, value in zip(("best", "worst"), np.quantile(measured.values, [0.1, 0.9]), strict=True)
         ),

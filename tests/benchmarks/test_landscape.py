@@ -60,3 +60,10 @@ def test_values_have_the_measured_noise_and_the_truth_has_none() -> None:
     rng = np.random.default_rng(0)
     assert np.std(score(plan, rng)) == pytest.approx(measured.noise(truth(plan[:1]))[0], rel=0.2)
     assert np.ptp(truth(plan)) == pytest.approx(0, abs=1e-12)
+
+
+def test_accuracies_make_a_landscape_of_their_own_in_shares_of_all_answers() -> None:
+    measured = read(FILE, "accuracy")
+    assert ((measured.values > 0) & (measured.values < 1)).all()
+    assert measured.pairs.shape == read(FILE).pairs.shape
+    assert kendalltau(measured.values, read(FILE).values).statistic > 0.8
