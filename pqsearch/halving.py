@@ -12,12 +12,13 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
-from typing import Any
 
 import numpy as np
 
 from pqsearch.algorithms._fronts import fronts
-from pqsearch.study_fold import Key, Point, Task
+from pqsearch.journal.record import Event
+from pqsearch.settings import Settings
+from pqsearch.study_fold import Fold, Key, Point, Task, objective_values, score_of
 
 
 def goes_on(before: Sequence[Point], mine: Point, factor: float, window: int) -> bool:
@@ -71,7 +72,45 @@ def best_of_generation(members: Mapping[int, Sequence[tuple[Point, int]]], facto
     return [id for _, id in ranked[: most(len(ranked), factor)]]
 
 
-def settings_of(values: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The `[halving]` of a study, None where every candidate climbs all rungs."""
-    found = values.get("halving")
-    return found if found and found["factor"] > 1 else None
+class Halving:
+    """What becomes of the candidates of a study on their rungs, as events for its journal."""
+
+    def __init__(self, settings: Settings, state: Fold) -> None:
+        self._settings, self._state = settings, state
+        self._ladder = Ladder()
+
+    def then(self, event: Event, before: list[Point]) -> dict[str, str]:
+        """Whether the candidate of a `reported` event stops or pauses there; `before` are values that are not folded in yet."""
+        halving, candidate = self._settings.halving, self._state.by_id[event["id"]]
+        objectives = self._settings.objectives
+        if halving is None:
+            return {}
+        mine = objective_values(objectives, score_of(event, objectives[0]), candidate.costs)
+        before.append(mine)
+        if candidate.role is not None:
+            return {}  # what the search is compared with has to be known to the end
+        if halving["kind"] == "promotion" or self._settings.generation is not None:
+            return {"then": "pauses"}
+        window = int(halving["window"])
+        known = [point for point, _ in self._state.rungs.get(event["rung"], [])[-window:]]
+        return {} if goes_on([*known, *before[:-1]], mine, halving["factor"], window) else {"then": "stops"}
+
+    def next_up(self) -> Event | None:
+        """The promotion of the paused candidate that goes on next, None where there is none."""
+        halving, state = self._settings.halving, self._state
+        if halving is None or self._settings.generation is not None or state.stopped == "hours":
+            return None
+        id = self._ladder.next(state.rungs, state.paused, halving["factor"])
+        return None if id is None else {"type": "promoted", "ids": [id], "left": []}
+
+    def at_barrier(self) -> Event:
+        """Of a generation that has nobody at work the best of those that paused go on, or it is over."""
+        halving, state = self._settings.halving, self._state
+        if halving is None or not state.paused:
+            return {"type": "generation"}
+        members: dict[int, list[tuple[Point, int]]] = {}
+        for task in state.paused.values():
+            point = next(point for point, id in reversed(state.rungs[task.rung - 1]) if id == task.id)
+            members.setdefault(task.rung - 1, []).append((point, task.id))
+        best = best_of_generation(members, halving["factor"])
+        return {"type": "promoted", "ids": best, "left": [id for _, id in members[min(members)] if id not in best]}

@@ -5,29 +5,26 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-
+from pqsearch.asking import Searched, asked_events, not_asked
+from pqsearch.confirming import worth_confirming
 from pqsearch.errors import UserError
-from pqsearch.halving import Ladder, best_of_generation, goes_on
+from pqsearch.halving import Halving
 from pqsearch.journal.file import read_events
 from pqsearch.journal.place import Journal, Place
 from pqsearch.journal.record import Event
 from pqsearch.leases import Leases
 from pqsearch.plan import Item, Result
-from pqsearch.plan_table import PlanTable
 from pqsearch.probing import Probing
-from pqsearch.problem import Algorithm, Finished, Genes, IntArray, Prior, Problem, Proposal, Wait
+from pqsearch.problem import Algorithm, Finished, Genes, Prior, Problem, Proposal, Wait
 from pqsearch.settings import Settings
-from pqsearch.study_events import asked, check_fingerprint, failed, moved, probed, reported
-from pqsearch.study_fold import Key, Point, Task, objective_values, score_of
-from pqsearch.study_state import COMPARED, StudyState
+from pqsearch.study_events import check_fingerprint, failed, moved, probed, reported
+from pqsearch.study_fold import Key, Point, Task
+from pqsearch.study_state import StudyState
 from pqsearch.telling import Mover, Telling
 
 #: Set-ups of one seat that may fail in a row before the search gives up with the reason.
@@ -42,17 +39,6 @@ MOVE_AFTER = 8
 DUPLICATES_PER_ASK = 20
 #: For so many seats one candidate is proposed ahead: proposals made together cost a fraction of as many single ones.
 SEATS_PER_AHEAD = 8
-
-
-class Searched(Problem, Protocol):
-    """A problem whose genes mean plans (`search_spaces.space.Space`)."""
-
-    @property
-    def table(self) -> PlanTable: ...
-
-    def all_costs(self, genes: IntArray) -> list[dict[str, float]]:
-        """Every cost by name, of each of a population (plans, knobs)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -97,7 +83,7 @@ class Study:
         self._state = StudyState()
         self._told = Telling(algorithm, self._state, settings, target)
         self._leases = Leases(self._state)
-        self._ladder = Ladder()
+        self._halving = Halving(settings, self._state)
         self._seats: dict[str, str] = {}
         self._setups: dict[str, list[str]] = {}
         self._no_more = False  # the algorithm has nothing to propose under a target's present limit
@@ -107,7 +93,7 @@ class Study:
             check_fingerprint(journal.where, events, wanted)
         for event in events:
             self._fold(event)
-        self._seeds = self._not_asked(self._seeds)
+        self._seeds = not_asked(self._seeds, self._problem, self._state)
         self._commit(
             {
                 "type": "opened",
@@ -272,19 +258,6 @@ class Study:
             self._seeds += self._informed_seeds(prior)
             self._told.inform(prior)
 
-    def _not_asked(self, seeds: Sequence[Proposal]) -> list[Proposal]:
-        """Seeds that are still to be asked: all of them but those that a journal has; under other budgets they are others."""
-        by_id = self._state.by_id.values()
-        known = Counter((candidate.genes, str(candidate.role)) for candidate in by_id if candidate.role is not None)
-        left = []
-        for seed, genes in zip(seeds, self._repaired(seeds), strict=True) if known else ():
-            key = tuple(map(int, genes)), str(seed.memo.get("role"))
-            if known[key]:
-                known[key] -= 1
-            else:
-                left.append(seed)
-        return left if known else list(seeds)
-
     def _commit(self, *events: Event) -> None:
         """Write events down, then act on them. What cannot be written, or breaks a user's algorithm, ends the search."""
         if not events:
@@ -313,7 +286,7 @@ class Study:
             event = (reported if result.id >= 0 else probed)(seat, result, task)
             climbs = event["type"] == "reported" and not self._is_last(result.rung)
             if climbs and not result.repeat:
-                event |= self._decided(event, before.setdefault(result.rung, []))
+                event |= self._halving.then(event, before.setdefault(result.rung, []))
             expected[key] = result.rung + 1 if climbs and "then" not in event else None
             events.append(event)
             self._setups.pop(seat, None)
@@ -323,50 +296,19 @@ class Study:
             if key not in self._state.open:
                 self._leases.end(key)
 
-    def _decided(self, event: Event, before: list[Point]) -> dict[str, str]:
-        """Whether a candidate stops or pauses on its rung; `before` are values there that are not folded in yet."""
-        halving, candidate = self._settings.halving, self._state.by_id[event["id"]]
-        objectives = self._settings.objectives
-        if halving is None:
-            return {}
-        mine = objective_values(objectives, score_of(event, objectives[0]), candidate.costs)
-        before.append(mine)
-        if candidate.role is not None:
-            return {}  # what the search is compared with has to be known to the end
-        if halving["kind"] == "promotion" or self._settings.generation is not None:
-            return {"then": "pauses"}
-        window = int(halving["window"])
-        known = [point for point, _ in self._state.rungs.get(event["rung"], [])[-window:]]
-        return {} if goes_on([*known, *before[:-1]], mine, halving["factor"], window) else {"then": "stops"}
-
     def _promote(self, number: int) -> int:
         """Send paused candidates on to their next rung, at most `number` of them; how many did go."""
-        halving, state = self._settings.halving, self._state
-        if halving is None or self._settings.generation is not None or state.stopped == "hours":
-            return 0
         for done in range(number):
-            id = self._ladder.next(state.rungs, state.paused, halving["factor"])
-            if id is None:
+            event = self._halving.next_up()
+            if event is None:
                 return done
-            self._commit({"type": "promoted", "ids": [id], "left": []})
+            self._commit(event)
         return number
 
     def _end_generation(self) -> None:
         """Where nobody of a generation works any more: the best of those that paused go on, or all are told."""
-        state = self._state
-        if state.counts["running"] or not self._told.held:
-            return
-        halving = self._settings.halving
-        if halving is not None and state.paused:
-            members: dict[int, list[tuple[Point, int]]] = {}
-            for task in state.paused.values():
-                point = next(point for point, id in reversed(state.rungs[task.rung - 1]) if id == task.id)
-                members.setdefault(task.rung - 1, []).append((point, task.id))
-            best = best_of_generation(members, halving["factor"])
-            left = [id for _, id in members[min(members)] if id not in best]
-            self._commit({"type": "promoted", "ids": best, "left": left})
-        else:
-            self._commit({"type": "generation"})
+        if not self._state.counts["running"] and self._told.held:
+            self._commit(self._halving.at_barrier())
 
     def _hand(self, calls: Sequence[Call]) -> list[list[Key]]:
         """What each caller is given of the tasks that wait; nothing new once the hours are over."""
@@ -423,7 +365,7 @@ class Study:
                     self._commit({"type": "stopped", "reason": "algorithm waits in vain"})
                 return
             before = self._state.evaluations
-            self._commit(*self._asked(first, proposals[:wanted]))
+            self._commit(*asked_events(first, proposals[:wanted], self._problem, self._space, self._state))
             wanted -= self._state.evaluations - before
             del self._seeds[: len(seeds)]
 
@@ -435,26 +377,6 @@ class Study:
         if self._seeds or self._state.solved is None:
             return self._seeds[:number]
         return [Proposal(self._state.solved, {"role": "solved"}, exact=True)]
-
-    def _repaired(self, proposals: Sequence[Proposal]) -> IntArray:
-        """Genes (proposals, knobs) as they are evaluated."""
-        genes = np.array([proposal.genes for proposal in proposals], dtype=np.int64)
-        loose = [place for place, proposal in enumerate(proposals) if not proposal.exact]
-        if loose:
-            genes[loose] = self._problem.repair(genes[loose])
-        return genes
-
-    def _asked(self, first: int, proposals: Sequence[Proposal]) -> list[Event]:
-        repaired = self._repaired(proposals)
-        costs = self._space.all_costs(repaired)
-        events: list[Event] = []
-        fresh: dict[Genes, int] = {}
-        for place, proposal in enumerate(proposals):
-            genes, id = tuple(repaired[place].tolist()), first + place
-            same_as = self._state.by_genes.get(genes, fresh.setdefault(genes, id))
-            plan_hash = self._space.table.hash(genes)
-            events.append(asked(id, genes, proposal.memo, plan_hash, costs[place], None if same_as == id else same_as))
-        return events
 
     def _moved(self) -> bool:
         """Move a target's budget where it is time to; False where nothing is to be asked now: the seeds' results are awaited, or
@@ -491,7 +413,7 @@ class Study:
         settings = self._settings
         if (settings.confirm or settings.retest) and not state.confirming and not out_of_time:
             try:
-                ids = self._worth_confirming() if settings.confirm else []
+                ids = worth_confirming(state, self._told, settings)
             except UserError as error:  # as above: it has a view of its own that is none
                 self.aborted = str(error)
                 return
@@ -501,19 +423,6 @@ class Study:
                 return
         if out_of_time or not state.open:
             self._commit({"type": "finished"})
-
-    def _worth_confirming(self) -> list[int]:
-        """The leaders, by turns as the algorithm sees them and by score, and the best of each role that they will be compared with."""
-        number = self._settings.confirm
-        ids = [row["id"] for row in self._state.leading(number)]
-        if self._target is None:
-            in_turn = zip_longest(self._told.leading(number), ids)
-            ids = [id for id in dict.fromkeys(chain.from_iterable(in_turn)) if id is not None][:number]
-        for role in COMPARED:
-            found = self._state.best(role)
-            if found is not None and found["id"] not in ids:
-                ids.append(found["id"])
-        return ids
 
     def _item(self, task: Task) -> Item:
         if task.id < 0:

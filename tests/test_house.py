@@ -65,6 +65,8 @@ FLOORS = (
         "pqsearch.simulator",
         "pqsearch.simulated_landscapes",
         "pqsearch.halving",
+        "pqsearch.asking",
+        "pqsearch.confirming",
         "pqsearch.leases",
         "pqsearch.worker_time",
         "pqsearch.local",
