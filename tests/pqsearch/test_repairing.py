@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Path:
     problem = Knapsack([4] * 6)
     journal, events, _ = run.journal.open(count(1).__next__)
     study = Study(
-        problem, problem.decode, problem.costs_of, lambda prior: rooms.load("algorithms", "genetic")(problem, 0, population=4),
+        problem, lambda prior: rooms.load("algorithms", "genetic")(problem, 0, population=4),
         journal, Settings(evaluations=12, rungs=2), lambda: 0.0, events=events,
     )  # fmt: skip
     run_locally(study, _evaluate)
