@@ -75,7 +75,11 @@ def main() -> int:
 
 def core() -> Iterator[Row]:
     spec, info = landscape.spec_and_info(
-        {"study": {"name": "core", "evaluations": CORE_EVALUATIONS}, "algorithm": {"name": "genetic"}}
+        {
+            "study": {"name": "core", "evaluations": CORE_EVALUATIONS},
+            "algorithm": {"name": "genetic"},
+            "rungs": [{"kind": "calibrate"}],
+        }
     )
     clock = Clock()
     study = make_study(spec, info, MemoryJournal(clock), clock)
