@@ -341,7 +341,7 @@ def _simulate(options: argparse.Namespace) -> int:
         start=options.start,
         algorithms=options.algorithm,
     )
-    print(simulated_table(found))
+    print(simulated_table(found, spec.workers.price))
     if options.json:
         text = json.dumps({name: asdict(one) for name, one in found.items()}, indent=2)
         write_atomically(Path(options.json), text + "\n")

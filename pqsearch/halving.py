@@ -18,7 +18,7 @@ import numpy as np
 from pqsearch.algorithms._fronts import fronts
 from pqsearch.journal.record import Event
 from pqsearch.settings import Settings
-from pqsearch.study_fold import Fold, Key, Point, Task, objective_values, score_of
+from pqsearch.study_fold import Fold, Key, Point, Task
 
 
 def goes_on(before: Sequence[Point], mine: Point, factor: float, window: int) -> bool:
@@ -82,10 +82,9 @@ class Halving:
     def then(self, event: Event, before: list[Point]) -> dict[str, str]:
         """Whether the candidate of a `reported` event stops or pauses there; `before` are values that are not folded in yet."""
         halving, candidate = self._settings.halving, self._state.by_id[event["id"]]
-        objectives = self._settings.objectives
         if halving is None:
             return {}
-        mine = objective_values(objectives, score_of(event, objectives[0]), candidate.costs)
+        mine = self._state.values(candidate, event)
         before.append(mine)
         if candidate.role is not None:
             return {}  # what the search is compared with has to be known to the end

@@ -62,6 +62,8 @@ def simulate_spec(
         raise UserError(problems)
     run = RunDirectory.existing(like) if like is not None else None
     info = ModelInfo.from_json(run.read(run.layers)) if run is not None else prepare(spec).info
+    rows = read_study(run.journal).candidates() if run is not None else []
+    noise = noise_of(rows)
     found = {}
     for name in algorithms or (spec.algorithm.name,):
         mine = _with(spec, name, evaluations)
@@ -70,9 +72,7 @@ def simulate_spec(
         levels = study.space.levels
         rungs = len(spec.rungs)
         if run is not None:
-            rows = read_study(run.journal).candidates()
             landscape: Landscape = fitted(levels, rows)
-            noise = noise_of(rows)
             pace = pace_of(rows, rungs, noise["standard_deviation"] if noise else None)
         else:
             landscape = MadeUp(levels, seed)

@@ -209,7 +209,7 @@ class Fold:
                 self.scores[candidate.id] = self.score(candidate.id)
                 self.since_better = 0 if self._improves(candidate.id) else self.since_better
         elif task.repeat == 0:
-            self.rungs.setdefault(event["rung"], []).append((self._values(candidate, entry), candidate.id))
+            self.rungs.setdefault(event["rung"], []).append((self.values(candidate, entry), candidate.id))
             if event.get("then") == "stops":
                 self._finish(task)
                 self._end(candidate, "stopped", event["time"])
@@ -311,9 +311,10 @@ class Fold:
 
     def point(self, id: int) -> Point:
         """One value per objective, minimised, the score being the mean over repeats."""
-        return objective_values(self.settings["objectives"], self.score(id), self.by_id[id].costs)
+        return objective_values(self.settings["objectives"], self.scores[id], self.by_id[id].costs)
 
-    def _values(self, candidate: Candidate, entry: Mapping[str, Any]) -> Point:
+    def values(self, candidate: Candidate, entry: Mapping[str, Any]) -> Point:
+        """The same of one measurement."""
         objectives = self.settings["objectives"]
         return objective_values(objectives, score_of(entry, objectives[0]), candidate.costs)
 

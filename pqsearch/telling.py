@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pqsearch.journal.record import Event
 from pqsearch.problem import Algorithm, Genes, Judge, Outcome, Prior, Problem
 from pqsearch.settings import Settings
-from pqsearch.study_fold import ENDED, Candidate, objective_values, score_of
+from pqsearch.study_fold import ENDED, Candidate
 from pqsearch.study_state import StudyState
 
 
@@ -135,5 +135,4 @@ class Telling:
         rung = mine[-1]["rung"] if mine else 0
         if candidate.state == "failed":
             return Outcome((), rung, failed=True)
-        objectives = self._settings.objectives
-        return Outcome(objective_values(objectives, score_of(mine[-1], objectives[0]), candidate.costs), rung)
+        return Outcome(self._state.values(candidate, mine[-1]), rung)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pqsearch.journal.record import Event
+from pqsearch.journal.record import Event, stamp
 
 
 class MemoryJournal:
@@ -17,10 +17,7 @@ class MemoryJournal:
         self._clock, self._seq = clock, 0
 
     def append(self, events: Sequence[Event]) -> list[Event]:
-        now = self._clock()
-        stamped = [
-            {"seq": self._seq + place, "epoch": self.epoch, "time": now, **event} for place, event in enumerate(events)
-        ]
+        stamped = stamp(events, self._seq, self.epoch, self._clock())
         self._seq += len(stamped)
         return stamped
 
