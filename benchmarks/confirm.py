@@ -1,11 +1,13 @@
 """The landscape's verdict, tried on the network itself: whole searches, and their winners on a larger slice.
 
     python benchmarks/confirm.py --data cifar10-images.tar.gz --weights resnet20-cifar10.pth --runs FOLDER
-        [--algorithms surrogate_exchange genetic peer:CmaEs] [--seeds 3] [--evaluations 100] [--slice 5000] [--json FILE]
+        [--algorithms surrogate_exchange genetic peer:CmaEs] [--seeds 3] [--evaluations 100] [--confirm 4] [--slice 5000]
+        [--json FILE]
 
 Every algorithm searches with every seed, all from one baseline, by `benchmarks/truth/resnet20.toml` with the prior that every
-search begins with. Then the leading plan of each search is measured on a slice of training images several times as large,
-with three seeds of its short fine-tune. Everything is kept in FOLDER and continues when the command is repeated.
+search begins with, and confirms its leading plans as every study does. Then the best plan of each search is measured on a
+slice of training images several times as large, with three seeds of its short fine-tune. Everything is kept in FOLDER and
+continues when the command is repeated.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ def main() -> int:
     parser.add_argument("--algorithms", nargs="+", default=["surrogate_exchange", "genetic", "peer:CmaEs"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--evaluations", type=int, default=100)
+    parser.add_argument("--confirm", type=int, default=4, help="leading plans that a search measures twice more")
     parser.add_argument("--slice", type=int, default=5000, help="images that measure the winners")
     options = parser.parse_args()
     common = [f'data.root="{options.data}"', f'model.weights="{options.weights}"', "study.retest=0"]
@@ -65,6 +68,7 @@ def _spec(options: argparse.Namespace, common: Sequence[str], algorithm: str, se
             *common,
             f"study.seed={seed}",
             f"study.evaluations={options.evaluations}",
+            f"study.confirm={options.confirm}",
             f'study.run_dir="{run}"',
             f'algorithm.name="{algorithm}"',
             'sensitivity.source="gradients"',

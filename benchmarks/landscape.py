@@ -47,16 +47,24 @@ FOLDS = 5
 Measure = Literal["loss", "accuracy"]
 #: The noise is measured for each of so many parts of the plans measured twice, from good to bad.
 PARTS = 4
+#: From here on, of 0.9 that guessing gets wrong, a network has died: it gives every image the same answer. Its loss is within
+#: the range of others, so that by loss this is part of the noise; by accuracy it is far from everything and told apart.
+DEAD: dict[Measure, float] = {"loss": np.inf, "accuracy": 0.85}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Plans (plans, knobs), the logarithm of the first loss of each (plans,), and pairs (plans, 2) of those measured twice."""
+    """Plans (plans, knobs), the value of the first measurement of each (plans,), and pairs (plans, 2) of those measured twice.
+
+    Without the measurements in which a network died: `dead` has the genes of those plans, `died` what such a one is given.
+    """
 
     space: Space
     genes: IntArray
     values: FloatArray
     pairs: FloatArray
+    dead: IntArray
+    died: float
 
     def noise(self, values: FloatArray) -> FloatArray:
         """Standard deviation of one measurement of plans worth `values` (plans,): bad plans scatter more than good ones."""
@@ -66,6 +74,14 @@ class Measured:
         middles = [float(part.mean()) for part in parts]
         deviations = [float(np.sqrt(((part[:, 0] - part[:, 1]) ** 2).mean() / 2)) for part in parts]
         return np.interp(values, middles, deviations)
+
+    def deaths(self, fit: Truth) -> Truth:
+        """How often a network of plans (plans, knobs) dies, by what `fit` makes of them: of good ones hardly any does."""
+        values = np.concatenate([fit(self.genes), fit(self.dead)])
+        died = np.arange(len(values)) >= len(self.genes)
+        parts = np.array_split(np.argsort(values, kind="stable"), PARTS)
+        middles, shares = [values[part].mean() for part in parts], [died[part].mean() for part in parts]
+        return lambda genes: np.interp(fit(genes), middles, shares)
 
 
 class Fit:
@@ -124,7 +140,10 @@ def read(path: Path = FILE, measure: Measure = "loss") -> Measured:
     taken: Callable[[FloatArray], FloatArray] = np.log if measure == "loss" else lambda accuracies: 1 - accuracies
     values = taken(np.array([found[0] for found in data[measure]]))
     pairs = taken(np.array([found[:2] for found in data[measure] if len(found) > 1]).reshape(-1, 2))
-    return Measured(space, genes, values, pairs)
+    dead = values > DEAD[measure]
+    alive = (pairs <= DEAD[measure]).all(1)
+    died = float(values[dead].mean()) if dead.any() else np.inf
+    return Measured(space, genes[~dead], values[~dead], pairs[alive], genes[dead], died)
 
 
 def landscape(path: Path = FILE, measure: Measure = "loss") -> tuple[Problem, Score, Truth]:
@@ -136,7 +155,15 @@ def landscape(path: Path = FILE, measure: Measure = "loss") -> tuple[Problem, Sc
         values = fit(genes)
         return values + measured.noise(values) * rng.standard_normal(len(genes))
 
-    return measured.space, score, fit
+    if not len(measured.dead):
+        return measured.space, score, fit
+    deaths = measured.deaths(fit)
+
+    def deadly(genes: IntArray, rng: np.random.Generator) -> FloatArray:
+        values = score(genes, rng)
+        return np.where(rng.random(len(genes)) < deaths(genes), measured.died, values)
+
+    return measured.space, deadly, fit
 
 
 def main() -> int:
@@ -152,6 +179,7 @@ def main() -> int:
     residual = ((predicted - measured.values) ** 2).sum() / ((measured.values - measured.values.mean()) ** 2).sum()
     rows = [
         Row("plans", len(measured.values), "plans"),
+        *([Row("networks that died, left out", len(measured.dead), "plans")] if len(measured.dead) else []),
         Row(f"R2 on plans left out, {FOLDS} folds", 1 - float(residual), ""),
         Row("Kendall tau on plans left out", kendalltau(predicted, measured.values).statistic, ""),
         *(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from landscape import FILE, Fit, landscape, read
+from landscape import DEAD, FILE, Fit, landscape, read
 from scipy.stats import kendalltau
 
 from pqsearch.study import read_study
@@ -64,6 +64,21 @@ def test_values_have_the_measured_noise_and_the_truth_has_none() -> None:
 
 def test_accuracies_make_a_landscape_of_their_own_in_shares_of_all_answers() -> None:
     measured = read(FILE, "accuracy")
-    assert ((measured.values > 0) & (measured.values < 1)).all()
-    assert measured.pairs.shape == read(FILE).pairs.shape
-    assert kendalltau(measured.values, read(FILE).values).statistic > 0.8
+    assert ((measured.values > 0) & (measured.values < DEAD["accuracy"])).all()
+    by_loss = read(FILE)
+    assert len(measured.values) + len(measured.dead) == len(by_loss.values)
+    kept = set(map(tuple, measured.genes.tolist()))
+    alive = [tuple(genes) in kept for genes in by_loss.genes.tolist()]
+    assert kendalltau(measured.values, by_loss.values[alive]).statistic > 0.8
+
+
+def test_networks_of_bad_plans_die_now_and_then_and_those_of_good_ones_do_not() -> None:
+    measured = read(FILE, "accuracy")
+    _, score, truth = landscape(FILE, "accuracy")
+    ranked = measured.genes[np.argsort(truth(measured.genes))]
+    good, bad = (
+        score(plans, np.random.default_rng(0))
+        for plans in (np.tile(ranked[:20], (50, 1)), np.tile(ranked[-20:], (50, 1)))
+    )
+    assert (good < DEAD["accuracy"]).all()
+    assert 0.01 < (bad == measured.died).mean() < 0.2
