@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install quickstart test test-long system-deps lint format bench docs clean
+.PHONY: help install quickstart test test-long chaos system-deps lint format bench docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ test: $(VENV)/installed-test lint  ## lint, types and every test but the long on
 
 test-long: $(VENV)/installed-peers  ## tests that take minutes or need system packages (see system-deps)
 	$(BIN)/python -m pytest -q -m long
+
+chaos: $(VENV)/installed-test  ## hit a running search with a hundred faults (half an hour or more)
+	$(BIN)/python -m tests.chaos.siege --faults 100
 
 system-deps:  ## install the Debian packages that test-long needs (as root)
 	apt-get update -qq

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -104,7 +105,8 @@ class Progress:
         self._print(text, keep)
         if self._log is not None:
             stamp = datetime.now().isoformat(timespec="seconds")
-            with self._log.open("a", encoding="utf-8") as file:
+            # A full disk ends the search where that matters, at the journal, and not where it is told.
+            with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{stamp} {text}\n")
 
     def _print(self, text: str, keep: bool) -> None:

@@ -51,7 +51,8 @@ class Leases:
 
     def free_for(self, seat: str) -> bool:
         """Whether a seat may be given something: not while it holds what may take it down."""
-        return not any(self._state.tasks[key].suspect for key in self._held.get(seat, ()))
+        held = self._held.get(seat)
+        return not held or not any(self._state.tasks[key].suspect for key in held)
 
     def waits(self) -> bool:
         """Whether any task waits for a seat."""

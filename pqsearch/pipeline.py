@@ -258,7 +258,11 @@ def opened(
     # What is wrong with data, model or budgets must show before a directory is made for it.
     prepared = prepare(spec)
     run.prepare(spec)
-    with Lock(run.lock), Progress(log=run.logs / "pqsearch.log", quiet=quiet) as console:
+    with Lock(run.lock) as lock, Progress(log=run.logs / "pqsearch.log", quiet=quiet) as console:
+        if lock.died:
+            console.line(
+                f"{lock.died} was killed: everything that it had finished is kept, and this command goes on there"
+            )
         run.sweep()
         pipeline = Pipeline(spec, run, console, verbose)
         pipeline.__dict__["prepared"] = prepared

@@ -132,6 +132,7 @@ class Study:
             for call, keys in zip(asking, given, strict=True)
             if self._leases.free_for(call.seat)
         )
+        more = bool(short) or not all(given)
         if short:
             short -= self._promote(short)
         if (short or (asking and self._settings.generation is not None)) and self._may_propose():
@@ -140,7 +141,9 @@ class Study:
             self._advance()
         if self.aborted or self._state.finished:
             return [Finished()] * len(calls)
-        found = {id(call): keys for call, keys in zip(asking, self._hand(asking), strict=True)}
+        if more:
+            given = self._hand(asking)
+        found = {id(call): keys for call, keys in zip(asking, given, strict=True)}
         return [[self._item(self._state.tasks[key]) for key in found.get(id(call), ())] or Wait() for call in calls]
 
     def ask(self, seat: str, number: int = 1) -> Answer:
@@ -189,11 +192,19 @@ class Study:
         """A worker could not load its data or baseline. Three times in a row stop the search with the reason."""
         self._count_setup(seat, f"told: {reason}")
 
+    def stumbled(self, seat: str, incarnation: str, reason: str) -> None:
+        """A worker's machine failed it, not its candidates: they are handed out again, and the worker counts as not set up."""
+        self.leave(seat, incarnation, reason)
+        self.setup_failed(seat, reason)
+
     def _count_setup(self, seat: str, reason: str) -> None:
         noted = self._setups.setdefault(seat, [])
         noted.append(reason)
         if len(noted) >= MOST_SETUPS:
-            self.aborted = f"{seat} could not start {len(noted)} times: {reason.removeprefix('told: ')}"
+            reason = reason.removeprefix("told: ")
+            self.aborted = (
+                f"{seat} could not work {len(noted)} times: {reason}; mend that, then the same command continues"
+            )
 
     # What a user looks at
 

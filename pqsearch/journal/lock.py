@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -26,13 +27,15 @@ def this_process() -> str:
 class Lock:
     """An exclusive `flock`. The system releases it when the process ends in whatever way, so a dead holder's is free.
 
-    A process that just ended may leave helpers behind for some seconds; `wait_seconds` allows for that.
+    A process that just ended may leave helpers behind for some seconds; `wait_seconds` allows for that. `died` names a former
+    holder that has not given the lock back: it was killed, or its machine went down.
     """
 
     def __init__(self, path: Path, wait_seconds: float = 10.0) -> None:
         self.path = path
         self._wait = wait_seconds
         self._handle: int | None = None
+        self.died: str | None = None
 
     def acquire(self) -> None:
         """Take the lock, or raise a `UserError` that names the holder."""
@@ -61,12 +64,15 @@ class Lock:
                     f"{self.path}: cannot be locked ({error.strerror}); use a run directory on a disk that has file locks"
                 ) from None
         self._handle = handle
+        self.died = os.pread(handle, 4096, 0).decode(errors="replace").strip() or None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{this_process()}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the lock back; does nothing if it is not held."""
         if self._handle is not None:
+            with suppress(OSError):  # a disk that has become read-only since
+                os.ftruncate(self._handle, 0)
             os.close(self._handle)
             self._handle = None
 

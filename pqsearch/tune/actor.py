@@ -91,6 +91,9 @@ class StudyService:
     async def setup_failed(self, seat: str, reason: str) -> None:
         self._study.setup_failed(seat, reason)
 
+    async def stumbled(self, seat: str, incarnation: str, reason: str) -> None:
+        self._study.stumbled(seat, incarnation, reason)
+
     async def progress(self) -> dict[str, Any]:
         return {**self._study.progress(), "aborted": self._study.aborted, "finished": self._study.finished}
 

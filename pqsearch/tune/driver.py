@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import ray
 from ray import tune
 
 from cluster import local
-from pqsearch.errors import SearchAborted
+from pqsearch.errors import SearchAborted, UserError
 from pqsearch.plan import ModelInfo
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
@@ -21,6 +23,8 @@ from pqsearch.tune.scheduler import PopulationScheduler
 from pqsearch.tune.worker import Worker
 
 WATCH_SECONDS = 1.0
+#: How long a study may take to answer when it is asked whether it is there.
+ANSWER_SECONDS = 10.0
 
 
 def search(
@@ -34,7 +38,8 @@ def search(
 ) -> dict[str, Any]:
     """Search until the study is over, with workers of a kind; returns its last progress.
 
-    Raises `UserError` when the run directory is held by another process, `SearchAborted` when workers cannot start.
+    Raises `UserError` when the run directory is held by another process, `SearchAborted` when workers cannot start or when
+    Ray ends under the search.
     """
     local.connect(local.render(spec, verbose))
     name = f"study-{uuid.uuid4().hex}"
@@ -42,12 +47,24 @@ def search(
     try:
         state = _get(study.progress.remote())
         if not (state["finished"] or state["aborted"]):
-            _fit(spec, run, name, study, progress, worker)
+            with nullcontext() if verbose else _quiet():
+                _fit(spec, run, name, study, progress, worker)
             state = _get(study.progress.remote())
         progress({**state, "stage": "search"})
         _get(study.close.remote())
+    except UserError:
+        raise
+    except Exception as error:
+        if _answers(study):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise SearchAborted(
+            f"Ray has ended under the search ({type(error).__name__}: {reason}); nothing finished is lost; "
+            "the same command continues"
+        ) from error
     finally:
-        ray.kill(study)
+        with suppress(Exception):  # it may be gone, and Ray with it
+            ray.kill(study)
     if state["aborted"]:
         raise SearchAborted(state["aborted"])
     if not state["finished"]:
@@ -96,12 +113,33 @@ def _fit(
         watcher.join(timeout=10)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A worker that dies is told in a line (`scheduler`); Tune would print where in Tune it was noticed."""
+    logger = logging.getLogger("ray.tune")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _watch(study: Any, progress: Callable[[dict[str, Any]], None], over: threading.Event) -> None:
     while not over.wait(WATCH_SECONDS):
         try:
             progress({**ray.get(study.progress.remote(), timeout=30), "stage": "search"})
         except ray.exceptions.RayError:
             continue  # the actor is restarting, or the driver is ending: the next round sees
+
+
+def _answers(study: Any) -> bool:
+    """Whether the study is still there: then what went wrong is not Ray's end."""
+    try:
+        ray.get(study.progress.remote(), timeout=ANSWER_SECONDS)
+    except Exception:
+        return False
+    return True
 
 
 def _get(reference: Any) -> Any:

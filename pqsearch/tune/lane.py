@@ -84,6 +84,8 @@ class Lane:
             for answered in self._sent:
                 answered()
             self._sent = []
+            if self._answer is not None:  # results may have gone with the question for more
+                self._receive()
 
     def _plan_ahead(self, item: Item) -> None:
         """Ask when what is held will be done soon. Behind an item with another rung comes what the study decides then."""

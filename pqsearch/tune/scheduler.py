@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import ray
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
+
+log = logging.getLogger(__name__)
 
 
 class PopulationScheduler(TrialScheduler):
@@ -22,7 +25,9 @@ class PopulationScheduler(TrialScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         self._failed_once = True
-        ray.get(self._study().leave.remote(trial.config["seat"], None, "the worker died", died=True))
+        seat = trial.config["seat"]
+        log.warning("%s has died; what it worked on is handed out again, and another takes its seat", seat)
+        ray.get(self._study().leave.remote(seat, None, "the worker died", died=True))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         return TrialScheduler.CONTINUE

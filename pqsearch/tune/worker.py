@@ -97,9 +97,16 @@ class Worker(tune.Trainable):
         return evaluate(self.context, item)
 
     def _evaluate(self, item: Item) -> Result:
-        _note_start(self.started, self.seat, item)
-        with self.limits.watch(item, self._hangs):
-            return self.evaluate(item)
+        try:
+            _note_start(self.started, self.seat, item)
+            with self.limits.watch(item, self._hangs):
+                return self.evaluate(item)
+        except Exception as error:
+            trouble = _trouble(error)
+            if trouble is not None:
+                self.lane.flush()
+                ray.get(self.study.stumbled.remote(self.seat, self.incarnation, trouble))
+            raise
 
     def _hangs(self, item: Item, seconds: float) -> None:
         reason = f"took longer than rungs[{item.rung}].max_seconds = {seconds:g} and was ended"
@@ -117,6 +124,15 @@ def _context(config: dict[str, Any]) -> Any:
     set_threads(spec.workers.cpus)
     dataset, splits = load_data(spec)
     return make_context(spec, dataset, splits, run.baseline, run.scratch, pick(spec.workers.gpus))
+
+
+def _trouble(error: BaseException | None) -> str | None:
+    """What the system refused, as a full disk does; None where that is not what an error comes from."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return f"{type(error).__name__}: {error}"
+        error = error.__cause__ or error.__context__  # torch reports what a file told it as an error of its own
+    return None
 
 
 def _note_start(path: Path, seat: str, item: Item) -> None:

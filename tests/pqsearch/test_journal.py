@@ -139,8 +139,12 @@ def test_a_held_lock_names_its_holder_and_a_dead_ones_is_taken_over(tmp_path: Pa
     finally:
         os.kill(holder.pid, signal.SIGKILL)
         holder.communicate()
-    with Lock(path, wait_seconds=5):
+    with Lock(path, wait_seconds=5) as lock:
+        assert lock.died is not None
+        assert lock.died.startswith(f"process {holder.pid} on")
         assert f"process {os.getpid()} on" in path.read_text()
+    with Lock(path, wait_seconds=5) as lock:
+        assert lock.died is None, "the one before has given it back"
 
 
 def _row(id: int, state: str = "done") -> dict:

@@ -233,7 +233,10 @@ def test_three_failed_set_ups_of_a_seat_stop_the_search_with_the_reason(tmp_path
         assert study.aborted is None
         study.setup_failed("a", "FileNotFoundError: data are gone")
         study.leave("a", None, "the worker died", died=True)
-    assert study.aborted == "a could not start 3 times: FileNotFoundError: data are gone"
+    assert (
+        study.aborted
+        == "a could not work 3 times: FileNotFoundError: data are gone; mend that, then the same command continues"
+    )
     assert isinstance(study.ask("b"), Finished)
 
 
@@ -241,7 +244,23 @@ def test_a_worker_that_dies_before_it_can_say_why_counts_as_a_failed_set_up(tmp_
     study, _ = _open(tmp_path / "j")
     for _ in range(3):
         study.leave("a", None, "killed by the system", died=True)
-    assert study.aborted == "a could not start 3 times: killed by the system"
+    assert study.aborted == "a could not work 3 times: killed by the system; mend that, then the same command continues"
+
+
+def test_a_machine_that_fails_its_worker_costs_no_candidate_its_rank(tmp_path: Path) -> None:
+    study, _ = _open(tmp_path / "j")
+    held = []
+    for number in range(3):
+        assert study.aborted is None
+        study.join("a", f"a{number}", {})
+        [item] = study.ask("a")
+        held.append(item.id)
+        study.stumbled("a", f"a{number}", "OSError: No space left on device")
+        study.leave("a", None, "the worker died", died=True)
+    assert held == [0, 0, 0], "the same candidate each time, and nobody blames it"
+    assert study.state.counts["failed"] == 0
+    assert study.aborted is not None
+    assert study.aborted.startswith("a could not work 3 times: OSError: No space left on device")
 
 
 def test_a_plan_asked_twice_is_evaluated_once_and_told_twice(tmp_path: Path) -> None:

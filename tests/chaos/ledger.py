@@ -1,0 +1,55 @@
+"""What a search has acknowledged and what its workers began: nothing may get lost, and nothing be begun once more."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from pqsearch.journal.file import read_events
+
+#: Candidate, rung, repeat; a probe has a negative candidate.
+Key = tuple[int, int, int]
+
+
+class Ledger:
+    """Compares each look at a run directory with the one before."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self.acknowledged: set[Key] = set()
+        self._begun: Counter[Key] = Counter()
+        self.lost: set[Key] = set()
+        self.twice: set[Key] = set()
+
+    def look(self) -> None:
+        """Take note of what is there now; what was there before and is not, or was paid for again, is noted for good."""
+        results = acknowledged(self._run)
+        # After the journal: what begins between the two looks was not acknowledged at the first.
+        begun = started(self._run)
+        self.lost |= self.acknowledged - results.keys()
+        self.twice |= {key for key, number in results.items() if number > 1}
+        self.twice |= {key for key in self.acknowledged if begun[key] > self._begun[key]}
+        self.acknowledged, self._begun = set(results), begun
+
+
+def acknowledged(run: Path) -> Counter[Key]:
+    """Measurements in the journal."""
+    journal = run / "journal.jsonl"
+    if not journal.is_file():
+        return Counter()
+    return Counter(
+        (event["id"], event.get("rung", 0), event["repeat"])
+        for event in read_events(journal)
+        if event["type"] in ("reported", "probed")
+    )
+
+
+def started(run: Path) -> Counter[Key]:
+    """What workers wrote down as they began it."""
+    rows: Counter[Key] = Counter()
+    for path in (run / "logs").glob("started-*.jsonl"):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            rows[row["id"], row["rung"], row["repeat"]] += 1
+    return rows

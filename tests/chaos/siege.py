@@ -1,0 +1,193 @@
+"""A search hit by fault after fault, and what became of it.
+
+    python -m tests.chaos.siege [--faults 100] [--only WORDS] [--seed 0] [--folder FOLDER]
+
+Prints a table: how often each fault was survived and tried, evaluations lost, evaluations paid twice. Exit code 1 if anything
+was lost, paid twice, left behind, or took its fault otherwise than `faults.py` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pqsearch.run_dir import RunDirectory
+from pqsearch.spec import load_spec
+from pqsearch.study import read_study
+from tests.chaos.faults import Fault, all_faults
+from tests.chaos.ledger import Ledger
+from tests.chaos.processes import SearchProcess
+from tests.chaos.suggestions import compared
+from tests.conftest import write_spec
+
+#: Results that a search must bring between two faults: it is under way.
+BETWEEN = 2
+#: How long it may take to bring them, starting included.
+PATIENCE_SECONDS = 180.0
+#: More than a siege has time for: its search never ends by itself.
+MOST_EVALUATIONS = 100_000
+#: The moment of a fault is random within this.
+MOMENT_SECONDS = 1.5
+
+
+@dataclass
+class Tally:
+    """What became of a siege; `complaints` say what was not as it must be."""
+
+    tried: Counter[str] = field(default_factory=Counter)
+    survived: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
+    twice: int = 0
+    proposals: int = 0
+    proposed_alike: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+    def table(self) -> str:
+        width = max(map(len, self.tried), default=0)
+        rows = [f"{'fault':<{width}}  survived / tried"]
+        rows += [f"{name:<{width}}  {self.survived[name]} / {number}" for name, number in sorted(self.tried.items())]
+        rows.append(f"{'all':<{width}}  {self.survived.total()} / {self.tried.total()}")
+        rows.append(f"evaluations lost {self.lost}, paid twice {self.twice}")
+        rows.append(f"proposals as of an unbroken search {self.proposed_alike} / {self.proposals}")
+        return "\n".join([*rows, *self.complaints])
+
+
+class Siege:
+    """One search in a folder, started again whenever a fault has ended it."""
+
+    def __init__(self, folder: Path, rng: random.Random) -> None:
+        self._spec = write_spec(
+            folder,
+            study__evaluations=MOST_EVALUATIONS,
+            rungs=[{"kind": "calibrate", "images": 64}, {"kind": "fine_tune", "steps": 2, "batch_size": 32}],
+            algorithm={"name": "genetic", "population": 10},
+        )
+        self._folder, self._rng = folder, rng
+        self._run = folder / "run"
+        self._ledger = Ledger(self._run)
+        self._search: SearchProcess | None = None
+        self._ends = 0
+        self.tally = Tally()
+
+    def hit(self, fault: Fault) -> None:
+        """Let the search come under way, hit it, and see how it takes that."""
+        search = self._under_way()
+        time.sleep(self._rng.uniform(0, MOMENT_SECONDS))
+        self._ledger.look()
+        before = len(self.tally.complaints)
+        search.family()
+        fault.strike(search, self._rng)
+        if fault.exit_code is None:
+            self._wait_for_results(search)
+        else:
+            self._ended(search, fault)
+        self._ledger.look()
+        self.tally.tried[fault.name] += 1
+        self.tally.survived[fault.name] += len(self.tally.complaints) == before
+
+    def finish(self) -> Tally:
+        """Let the search end with what it has begun, and look at it as a whole."""
+        search = self._under_way()
+        search.process.terminate()
+        search.wait()
+        search.end()
+        run = RunDirectory(self._run)
+        begun = read_study(run.journal).evaluations
+        self._search = search = SearchProcess(
+            self._spec, self._folder / "log-last.txt", arguments=("--set", f"study.evaluations={begun}")
+        )
+        code = search.process.wait(timeout=600)
+        self._ledger.look()
+        if code != 0:
+            self._complain(f"the search ended with {code}: {search.last_line()}")
+        study = read_study(run.journal)
+        if not study.finished or study.counts["done"] < begun:
+            self._complain(f"{study.counts['done']} of {begun} candidates are done")
+        self.tally.lost, self.tally.twice = len(self._ledger.lost), len(self._ledger.twice)
+        self.tally.proposed_alike, self.tally.proposals = compared(load_spec(self._spec), run)
+        if self.tally.proposed_alike < self.tally.proposals:
+            self._complain("an unbroken search proposes others")
+        return self.tally
+
+    def close(self) -> None:
+        if self._search is not None:
+            self._search.end()
+
+    def _start(self) -> SearchProcess:
+        self._search = SearchProcess(self._spec, self._folder / f"log-{self._ends}.txt")
+        return self._search
+
+    def _under_way(self) -> SearchProcess:
+        search = self._search or self._start()
+        self._wait_for_results(search)
+        return search
+
+    def _wait_for_results(self, search: SearchProcess) -> None:
+        self._ledger.look()
+        wanted = len(self._ledger.acknowledged) + BETWEEN
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while search.running and len(self._ledger.acknowledged) < wanted:
+            if time.monotonic() > deadline:
+                self._complain(f"no result in {PATIENCE_SECONDS:g} s: {search.last_line()}")
+                return
+            time.sleep(0.1)
+            self._ledger.look()
+        if not search.running:
+            self._complain(f"the search ended by itself with {search.process.returncode}: {search.last_line()}")
+
+    def _ended(self, search: SearchProcess, fault: Fault) -> None:
+        code = search.wait()
+        if code != fault.exit_code:
+            self._complain(f"{fault.name}: exit code {code} instead of {fault.exit_code}")
+        if not search.last_line().endswith(fault.last_line):
+            self._complain(f"{fault.name}: the last line is {search.last_line()!r}")
+        for words in search.orphans():
+            self._complain(f"{fault.name}: left behind: {words[:150]}")
+        search.end()
+        self._search, self._ends = None, self._ends + 1
+
+    def _complain(self, text: str) -> None:
+        self.tally.complaints.append(text)
+        print(text, file=sys.stderr, flush=True)
+
+
+def besiege(folder: Path, number: int, seed: int, only: str = "") -> Tally:
+    """A search hit by a number of faults, each kind (with `only` in its name) as often as any other, in random order."""
+    rng = random.Random(seed)
+    kinds = [fault for fault in all_faults() if only in fault.name]
+    faults = [kinds[place % len(kinds)] for place in range(number)]
+    rng.shuffle(faults)
+    siege = Siege(folder, rng)
+    try:
+        for place, fault in enumerate(faults, start=1):
+            began = time.monotonic()
+            siege.hit(fault)
+            print(f"{place}/{number} {fault.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        return siege.finish()
+    finally:
+        siege.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faults", type=int, default=100)
+    parser.add_argument("--only", default="", help="faults with these words in their names")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where the search runs (a new temporary folder)")
+    options = parser.parse_args(arguments)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="pqsearch-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    tally = besiege(folder, options.faults, options.seed, options.only)
+    print(tally.table())
+    return int(bool(tally.complaints or tally.lost or tally.twice))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
