@@ -132,7 +132,7 @@ def _at(kernel: Kernel, reads: int, writes: int) -> int:
     return round(exact)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(infos(), tables, st.integers(1, 4), st.integers(0, 999))
 def test_costs_of_random_plans_equal_a_plain_sum_over_their_layers(
     info: ModelInfo, kernels: Any, points: int, seed: int
@@ -148,7 +148,7 @@ def test_costs_of_random_plans_equal_a_plain_sum_over_their_layers(
         assert cost == space.costs_of(plan)["latency_ms"]
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(infos(), tables, st.integers(0, 999))
 def test_repair_holds_a_latency_beside_another_budget_and_leaves_no_level_that_would_fit(
     info: ModelInfo, kernels: Any, seed: int
