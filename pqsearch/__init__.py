@@ -19,6 +19,7 @@ __all__ = [
     "correlate",
     "load",
     "load_spec",
+    "measure_latency",
     "repair",
     "resolve",
     "run",
@@ -35,6 +36,7 @@ _HOMES = {
     "correlate": "pqsearch.correlating",
     "load": "pqsearch.rebuild",
     "load_spec": "pqsearch.spec",
+    "measure_latency": "pqsearch.latency",
     "repair": "pqsearch.repairing",
     "resolve": "pqsearch.resolving",
     "run": "pqsearch.pipeline",
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from pqsearch.choose import select
     from pqsearch.correlating import correlate
     from pqsearch.errors import UserError
+    from pqsearch.latency import measure_latency
     from pqsearch.optuna_sampler import as_sampler
     from pqsearch.pipeline import run
     from pqsearch.plan import Plan

@@ -14,7 +14,7 @@ import torch
 from pqsearch.errors import UserError
 from pqsearch.open_study import seeds, target_of
 from pqsearch.pipeline import bare_model
-from pqsearch.plan import Item
+from pqsearch.plan import Item, Plan
 from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared, prepare
 from pqsearch.rebuild import module_of
@@ -47,6 +47,11 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
     free = sum(levels > 1 for levels in space.levels)
     size = sum(math.log10(levels) for levels in space.levels)
     say(f"space    {free} knobs that vary, about 10^{size:.0f} plans")
+    if space.latency is not None:
+        milliseconds = space.costs_of(Plan())["latency_ms"]
+        say(
+            f"latency  {milliseconds:.4g} ms for an image of the float network, by {spec.latency.table} ({space.latency.words})"
+        )
     if spec.target is None or spec.budgets:
         say(budgets_table(space.reach(), spec.budgets))
     if spec.target is not None:

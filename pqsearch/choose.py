@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.run_dir import RunDirectory
+from pqsearch.spec import Spec
+from pqsearch.spec_problems import lacking
 from pqsearch.study import read_study
 
 
@@ -20,7 +22,7 @@ def select(run_dir: str | Path, budgets: Mapping[str, float]) -> dict[str, Any]:
     not, and when no plan is under all budgets: then it names the nearest one.
     """
     run = RunDirectory.existing(run_dir)
-    check_costs(budgets)
+    check_costs(budgets, run.read_spec())
     state = read_study(run.journal) if run.journal.exists() else None
     rows = state.leading(len(state.by_id)) if state is not None else []
     if state is None or not rows:
@@ -39,11 +41,13 @@ def select(run_dir: str | Path, budgets: Mapping[str, float]) -> dict[str, Any]:
     )
 
 
-def check_costs(budgets: Mapping[str, float]) -> None:
-    """Raises `UserError` for budgets on costs that there are not, and for limits that none can be, all of them at once."""
-    costs = rooms.names("budgets")
+def check_costs(budgets: Mapping[str, float], spec: Spec) -> None:
+    """Raises `UserError` for budgets on costs that a run of `spec` does not have, and for limits that none can be, all of them
+    at once.
+    """
+    costs = [name for name in rooms.names("budgets") if lacking(name, spec.to_dict()) is None]
     problems = [
-        f"--budget {name}: unknown cost{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
+        f"--budget {name}: {_unknown(name, costs)}, choose from {', '.join(costs)}"
         for name in budgets
         if name not in costs
     ]
@@ -54,6 +58,12 @@ def check_costs(budgets: Mapping[str, float]) -> None:
     ]
     if problems:
         raise UserError(problems)
+
+
+def _unknown(name: str, costs: Sequence[str]) -> str:
+    if name in rooms.names("budgets"):
+        return "the run knows no such cost, as its spec names no measurements in [latency] table"
+    return f"unknown cost{rooms.nearest(name, costs)}"
 
 
 def excess(costs: Mapping[str, float], budgets: Mapping[str, float]) -> float:

@@ -71,6 +71,16 @@ def parser() -> argparse.ArgumentParser:
         add("check", "validate a spec whole, without training", "pqsearch check examples/digits.toml", _check)
     )
     check.add_argument("--time", action="store_true", help="measure one evaluation and say what the run will take")
+    clock = _with_spec(
+        add(
+            "latency", "measure what each layer takes on this machine, for the budget latency_ms",
+            "pqsearch latency examples/digits.toml --out latency.json", _latency,
+        )
+    )  # fmt: skip
+    clock.add_argument("--out", metavar="FILE", required=True, help="the table, for [latency] table")
+    clock.add_argument("--batch-size", type=int, default=1, help="images computed together (1)")
+    clock.add_argument("--repeats", type=int, default=30, help="times each measurement is made; the median counts (30)")
+    clock.add_argument("--threads", type=int, help="threads of torch (workers.cpus)")
     evaluate = add(
         "evaluate", "measure a run's exported network, or a spec's bare checkpoint, on the test images",
         "pqsearch evaluate runs/digits", _evaluate,
@@ -203,6 +213,22 @@ def _check(options: argparse.Namespace) -> int:
     from pqsearch.check import check
 
     check(spec, measure_time=options.time, say=print)
+    return 0
+
+
+def _latency(options: argparse.Namespace) -> int:
+    from pqsearch.spec import load_spec
+
+    spec = load_spec(options.spec, options.set)
+    from pqsearch.latency import measure_latency
+
+    table = measure_latency(
+        spec, options.out, batch_size=options.batch_size, repeats=options.repeats, threads=options.threads
+    )
+    print(f"{options.out}: {len(table['layers'])} layers on {table['device']}, threads {table['threads']}")
+    print(
+        f"name it in the spec as [latency] table = {json.dumps(options.out)}, then latency_ms is a cost like the others"
+    )
     return 0
 
 

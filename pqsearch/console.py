@@ -123,7 +123,7 @@ def stage_line(state: Mapping[str, Any]) -> str:
     stage = state.get("stage", "")
     if stage == "search":
         return search_line(state)
-    words = [stage, f"{state.get('done', 0)}/{state.get('total', 0)} epochs"]
+    words = [stage, f"{state.get('done', 0)}/{state.get('total', 0)} {state.get('unit', 'epochs')}"]
     if state.get("running"):
         words.append(f"running {state['running']}")
     if state.get("role"):

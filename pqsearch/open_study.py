@@ -20,13 +20,14 @@ from pqsearch.algorithms._integer_program import least_damage
 from pqsearch.journal.optuna_mirror import Mirror
 from pqsearch.journal.place import Journal
 from pqsearch.journal.record import Event
+from pqsearch.latency_file import digest
 from pqsearch.plan import ModelInfo
 from pqsearch.plan_file import given_plans, read_recipe
 from pqsearch.probing import Probe, Probing
 from pqsearch.problem import IntArray, Prior, Proposal, uniform_genes
 from pqsearch.run_dir import FREE_KEYS, RunDirectory
 from pqsearch.settings import Settings
-from pqsearch.space_of import space_of
+from pqsearch.space_of import latency_of, space_of
 from pqsearch.spec import Spec
 from pqsearch.spec_problems import POPULATIONS
 from pqsearch.study import Study
@@ -106,9 +107,10 @@ def target_of(spec: Spec, info: ModelInfo) -> Target | None:
     asked = spec.target
     if asked is None:
         return None
+    latency = latency_of(spec, info)  # read once for all limits
 
     def at(limit: float) -> Space:
-        return space_of(spec.model_copy(update={"budgets": {**spec.budgets, asked.minimize: limit}}), info)
+        return space_of(spec.model_copy(update={"budgets": {**spec.budgets, asked.minimize: limit}}), info, latency)
 
     low, high = at(spec.budgets.get(asked.minimize, UNLIMITED)).reach()[asked.minimize]
     return Target(
@@ -201,6 +203,8 @@ def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
     values.get("data", {}).pop("cache", None)
     if spec.study.plans:
         values["study.plans"] = [read_recipe(path)[0].hash for path in spec.study.plans]
+    if spec.latency.table is not None:
+        values["latency.table"] = digest(spec.latency.table)
     return {
         **values,
         "study.seed": spec.study.seed,

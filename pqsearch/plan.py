@@ -56,6 +56,11 @@ class LayerInfo:
     out_size: int
     bias: bool
 
+    @property
+    def depthwise(self) -> bool:
+        """One filter per channel, which goes with its channel."""
+        return 1 < self.groups == self.in_channels == self.out_channels
+
 
 @dataclass(frozen=True)
 class NormInfo:

@@ -31,7 +31,7 @@ def resolve(run_dir: str | Path, budgets: Mapping[str, float], *, evaluate: bool
     too few evaluations.
     """
     run = RunDirectory.existing(run_dir)
-    check_costs(budgets)
+    check_costs(budgets, run.read_spec())
     state = read_study(run.journal) if run.journal.exists() else None
     spec = _spec(run.read_spec(), budgets)
     info = ModelInfo.from_json(run.read(run.layers)) if run.layers.is_file() else None

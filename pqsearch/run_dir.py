@@ -14,7 +14,8 @@ from typing import Any
 
 from pqsearch.errors import UserError
 from pqsearch.journal.place import DatabasePlace, FilePlace, Place
-from pqsearch.spec import Spec, load_spec
+from pqsearch.latency_file import digest
+from pqsearch.spec import LatencySpec, Spec, load_spec
 
 #: Keys that may change between two commands on one run directory: they do not touch what was measured.
 FREE_KEYS = (
@@ -31,6 +32,7 @@ FREE_KEYS = (
     "study.storage",
     "study.optuna_log",
     "data.cache",
+    "latency.table",  # where it is; what stands in it is compared
     "export",
 )
 #: Temporary names of files being written, as `tempfile` makes them.
@@ -65,6 +67,7 @@ class RunDirectory:
         self.path = Path(path).absolute()
         self.spec = self.path / "spec.toml"
         self.layers = self.path / "layers.json"
+        self.latency = self.path / "latency.json"  # a copy of the table that the spec names
         self.journal_file = self.path / "journal.jsonl"
         self.database = self.path / "database.json"  # the key of the run's study, where a database holds its journal
         self.lock = self.path / "run.lock"
@@ -128,7 +131,11 @@ class RunDirectory:
         return run
 
     def read_spec(self) -> Spec:
-        return load_spec(self.spec)
+        """The spec of the run, with the run's own copy of its table of latencies."""
+        spec = load_spec(self.spec)
+        if spec.latency.table is None or not self.latency.is_file():
+            return spec
+        return spec.model_copy(update={"latency": LatencySpec(table=str(self.latency))})
 
     def prepare(self, spec: Spec) -> None:
         """Make the directory for `spec`, or check that it was made by the same one. Overwrites nothing."""
@@ -145,6 +152,8 @@ class RunDirectory:
             # A password may stand in it, which is not for everyone who may look at a run.
             private = spec != spec.without_passwords()
             write_atomically(self.spec, spec.to_toml(), private=private)
+            if spec.latency.table is not None and not self.latency.is_file():
+                write_atomically(self.latency, Path(spec.latency.table).read_bytes())
             for folder in (self.logs, self.scratch, self.checkpoints, self.plans):
                 folder.mkdir(exist_ok=True)
 
@@ -164,6 +173,7 @@ class RunDirectory:
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key) and not key.startswith(FREE_KEYS)
         ]
+        problems += self._other_latencies(spec)
         if spec.study.storage is None and self.database.is_file():
             problems.append(
                 f"study.storage: the journal of the run in {self.path} is in a database, the spec names none; "
@@ -176,6 +186,18 @@ class RunDirectory:
             )
         if problems:
             raise UserError(problems)
+
+    def _other_latencies(self, spec: Spec) -> Iterator[str]:
+        """Costs by other measurements are not those of the plans that were evaluated."""
+        before, now = load_spec(self.spec).latency.table, spec.latency.table
+        if (before is None) != (now is None):
+            had, has = ("none" if path is None else repr(path) for path in (before, now))
+            yield f"latency.table: the run in {self.path} has {had}, the spec {has}; use that or another study.run_dir"
+        elif now is not None and self.latency.is_file() and digest(now) != digest(self.latency):
+            yield (
+                f"latency.table: the measurements in {now} are not those that the run in {self.path} was made with; use "
+                f"{self.latency} or another study.run_dir"
+            )
 
     def take_baseline(self, other: RunDirectory) -> None:
         """Begin from the baseline of another run; what is here already stays."""

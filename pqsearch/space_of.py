@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pqsearch import rooms
+from pqsearch.latency_file import read_latency
 from pqsearch.plan import FLOAT_BITS, ModelInfo
 from pqsearch.spec import Spec
+from search_spaces.latency import LatencyTable
 from search_spaces.space import Space
 
 
-def space_of(spec: Spec, info: ModelInfo) -> Space:
-    """The search space of a traced model. Raises `UserError` for pins and budgets that cannot be."""
+def space_of(spec: Spec, info: ModelInfo, latency: LatencyTable | None = None) -> Space:
+    """The search space of a traced model. Raises `UserError` for pins and budgets that cannot be.
+
+    `latency` is the table that the spec names, which is read here unless it is given.
+    """
     return Space(
         info,
         prune_rate=spec.space.prune_rate,
@@ -20,7 +25,13 @@ def space_of(spec: Spec, info: ModelInfo) -> Space:
         budgets=spec.budgets,
         objectives=spec.study.costs,
         per_channel_steps=_per_channel(spec),
+        latency=latency or latency_of(spec, info),
     )
+
+
+def latency_of(spec: Spec, info: ModelInfo) -> LatencyTable | None:
+    """The table of measurements that a spec names, None without one. Raises `UserError` for one that does not fit the model."""
+    return None if spec.latency.table is None else read_latency(spec.latency.table, info)
 
 
 def _pins(spec: Spec, info: ModelInfo) -> dict[str, dict[str, float]]:

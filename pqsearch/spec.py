@@ -168,6 +168,14 @@ class SpaceSpec(_Section):
     )
 
 
+class LatencySpec(_Section):
+    """What the layers take on the device that the network is for: what the budget `latency_ms` is made of."""
+
+    table: str | None = Field(
+        None, description="JSON file of measurements, as `pqsearch latency SPEC --out FILE` writes it."
+    )
+
+
 class TargetSpec(_Section):
     """The question the other way round: the smallest plan that loses little enough. The study moves the budget itself."""
 
@@ -271,6 +279,7 @@ class Spec(_Section):
     baseline: BaselineSpec = BaselineSpec()
     space: SpaceSpec = SpaceSpec()
     budgets: dict[str, float] = Field({}, description="Upper limits, one key per file in `search_spaces/budgets/`.")
+    latency: LatencySpec = LatencySpec()
     target: TargetSpec | None = None
     sensitivity: SensitivitySpec = SensitivitySpec()
     algorithm: AlgorithmSpec = AlgorithmSpec()
@@ -357,6 +366,7 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
         ("model", "weights"),
         ("model", "folder"),
         ("algorithm", "folder"),
+        ("latency", "table"),
     ):
         table = data.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):

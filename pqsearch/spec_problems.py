@@ -163,6 +163,8 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
     if isinstance(budgets, dict):
         for budget, limit in budgets.items():
             yield from _budget_problems(budget, limit)
+            if not rooms.unknown("budgets", budget) and (problem := lacking(budget, data)):
+                yield f"budgets.{budget}: {problem}"
     export = data.get("export")
     formats = export.get("formats", []) if isinstance(export, dict) else []
     for index, name in enumerate(formats if isinstance(formats, list) else []):
@@ -182,6 +184,21 @@ def _budget_problems(name: str, limit: Any) -> Iterator[str]:
         if not inside:
             text = f"above {low:g}" if math.isinf(high) else f"in {'(' if low == 0 else '['}{low:g}, {high:g}]"
             yield f"budgets.{name}: must be {text}, got {limit!r}"
+
+
+def lacking(cost: str, data: Mapping[str, Any]) -> str | None:
+    """What a spec must have before it may name a cost, in words; None if it has it, or if the cost needs nothing."""
+    needs = rooms.constants("budgets", cost).get("NEEDS")
+    if needs is None:
+        return None
+    section, _, key = needs.partition(".")
+    table = data.get(section)
+    if isinstance(table, dict) and table.get(key) is not None:
+        return None
+    return (
+        f'needs measurements, got no {needs}; set [{section}] {key} = "{section}.json" and let '
+        f"`pqsearch {section} SPEC --out {section}.json` make them"
+    )
 
 
 def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
@@ -220,12 +237,12 @@ def _study_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[
         yield from _storage_problems(storage)
     objectives = study.get("objectives", known["objectives"].default)
     if isinstance(objectives, list) and objectives and all(isinstance(name, str) for name in objectives):
-        yield from _objective_problems(objectives)
+        yield from _objective_problems(objectives, data)
         name = algorithm.get("name", _fields(("algorithm",), root)["name"].default)
         yield from several_problems(name, len(objectives)) if isinstance(name, str) else ()
     evaluations = study.get("evaluations", known["evaluations"].default)
     if isinstance(target := data.get("target"), dict):
-        yield from _target_problems(target, study, objectives, evaluations)
+        yield from _target_problems(target, study, objectives, evaluations, data)
     if _number(evaluations) and evaluations >= 1:
         yield from population_problems(algorithm, evaluations, "algorithm.", "study.")
 
@@ -274,11 +291,13 @@ def _storage_problems(storage: str) -> Iterator[str]:
 
 
 def _target_problems(
-    target: Mapping[str, Any], study: Mapping[str, Any], objectives: Any, evaluations: Any
+    target: Mapping[str, Any], study: Mapping[str, Any], objectives: Any, evaluations: Any, data: Mapping[str, Any]
 ) -> Iterator[str]:
     costs, name = rooms.names("budgets"), target.get("minimize")
     if isinstance(name, str) and name not in costs:
         yield f"target.minimize: unknown cost {name!r}{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
+    elif isinstance(name, str) and (problem := lacking(name, data)):
+        yield f"target.minimize: {name} {problem}"
     if isinstance(objectives, list) and len(objectives) > 1:
         yield f"target: is for one objective, study.objectives has {len(objectives)}; leave the costs out there"
     if study.get("synchronous") is True:
@@ -289,7 +308,7 @@ def _target_problems(
         yield f"study.evaluations: must be at least {FEWEST_FOR_TARGET} with a [target], got {evaluations}"
 
 
-def _objective_problems(objectives: list[str]) -> Iterator[str]:
+def _objective_problems(objectives: list[str], data: Mapping[str, Any]) -> Iterator[str]:
     costs = rooms.names("budgets")
     if objectives[0] not in SCORES:
         yield f"study.objectives[0]: must be {' or '.join(map(repr, SCORES))}, got {objectives[0]!r}"
@@ -298,6 +317,8 @@ def _objective_problems(objectives: list[str]) -> Iterator[str]:
             yield f"study.objectives[{index}]: {name!r} is there already; name each objective once"
         elif index and name not in costs:
             yield f"study.objectives[{index}]: unknown cost {name!r}{rooms.nearest(name, costs)}, choose from {', '.join(costs)}"
+        elif index and (problem := lacking(name, data)):
+            yield f"study.objectives[{index}]: {name} {problem}"
 
 
 def several_problems(algorithm: str, objectives: int) -> Iterator[str]:

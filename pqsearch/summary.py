@@ -13,7 +13,7 @@ from pqsearch.plan import Plan
 from pqsearch.prepare import Prepared
 from pqsearch.rebuild import module_of, recipe
 from pqsearch.report.correlation import rung_correlations
-from pqsearch.report.verdict import paired_difference, verdict
+from pqsearch.report.verdict import BY_TABLE, paired_difference, verdict
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
 from pqsearch.spec_problems import unbred
@@ -37,7 +37,9 @@ ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_fille
 def make_summary(
     spec: Spec, run: RunDirectory, prepared: Prepared, record: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The summary, and the plans behind its roles as JSON. Costs are measured on the rebuilt modules."""
+    """The summary, and the plans behind its roles as JSON. Costs are measured on the rebuilt modules, `latency_ms` comes from
+    the table.
+    """
     baseline = run.read(run.baseline_results)
     summary: dict[str, Any] = {
         "format": 1,
@@ -51,7 +53,11 @@ def make_summary(
         "quantizer": {"name": spec.quantizer.name, **spec.quantizer.options},
         "warnings": warnings(spec),
         **_search_facts(run, spec.workers.price),
-        "baseline": {**_accuracies(baseline), **_costs(baseline["measured"], baseline["measured"])},
+        "baseline": {
+            **_accuracies(baseline),
+            **_costs(baseline["measured"], baseline["measured"]),
+            **_by_table(prepared, Plan()),
+        },
     }
     plans: dict[str, Any] = {}
     correct = {"baseline": np.load(run.baseline_correct)}
@@ -71,6 +77,7 @@ def make_summary(
         summary[role] = {
             **_accuracies(result),
             **_costs(measured, baseline["measured"]),
+            **_by_table(prepared, job.plan or Plan()),
             "plan_hash": job.plan.hash if job.plan else None,
             "seconds": result.get("seconds"),
         }
@@ -162,3 +169,8 @@ def _costs(measured: Mapping[str, float], baseline: Mapping[str, float]) -> dict
         "bitops": measured["bitops"] / baseline["bitops"],
         "size_bytes": measured["size_bytes"],
     }
+
+
+def _by_table(prepared: Prepared, plan: Plan) -> dict[str, float]:
+    """What only a table of measurements knows of a plan."""
+    return {name: cost for name, cost in prepared.space.costs_of(plan).items() if name in BY_TABLE}

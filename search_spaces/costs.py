@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pqsearch import rooms
 from pqsearch.plan import FLOAT_BITS, ModelInfo
 from pqsearch.problem import FloatArray, IntArray
+from search_spaces.latency import LatencyTable
 from search_spaces.rows import Rows, Shapes
 
 BoolArray = NDArray[np.bool_]
@@ -26,14 +27,27 @@ class Decoded:
     act_bits: IntArray
 
 
-class Costs:
-    """Budgets by name over one model. A cost is the sum of `terms` over rows, or a ratio of two such sums."""
+def costs_known(latency: LatencyTable | None) -> tuple[str, ...]:
+    """Every cost that there is, with the table or without one."""
+    return tuple(
+        name
+        for name in rooms.names("budgets")
+        if latency is not None or rooms.constants("budgets", name).get("NEEDS") != "latency.table"
+    )
 
-    def __init__(self, info: ModelInfo, budgets: Sequence[str], per_channel_steps: bool) -> None:
+
+class Costs:
+    """Budgets by name over one model. A cost is the sum of `terms` over rows, in units of a fixed scale or of the float
+    baseline's, or a ratio of two such sums.
+    """
+
+    def __init__(
+        self, info: ModelInfo, budgets: Sequence[str], per_channel_steps: bool, latency: LatencyTable | None = None
+    ) -> None:
         self.budgets = tuple(budgets)
-        self.shapes = Shapes(info, per_channel_steps)
+        self.shapes = Shapes(info, per_channel_steps, latency)
         self._terms = [rooms.load("budgets", name) for name in self.budgets]
-        self._scale = np.ones(len(self.budgets))
+        self._scale = np.array([float(rooms.constants("budgets", name).get("SCALE", 1)) for name in self.budgets])
         bits = np.full((1, len(info.layers)), FLOAT_BITS)
         self._float = Decoded(np.array([[group.channels for group in info.groups]]), bits, bits)
         sums, _ = self.sums(self._float)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pqsearch.plan import FIXED, FLOAT_BITS, ModelInfo, Source
 from pqsearch.problem import FloatArray, IntArray
+from search_spaces.latency import LatencyTable, Timings
 
 #: (numerator, denominator) per row; a cost is the ratio of their sums, or the sum where there is no denominator.
 Terms = tuple[FloatArray, FloatArray | None]
@@ -23,9 +24,15 @@ class Rows:
     """What the rows of each plan are made of; computed when a budget asks for it."""
 
     def __init__(
-        self, of: _Constants, reads: FloatArray, writes: FloatArray, bits: tuple[IntArray, IntArray], per_channel: bool
+        self,
+        of: _Constants,
+        reads: FloatArray,
+        writes: FloatArray,
+        bits: tuple[IntArray, IntArray],
+        per_channel: bool,
+        timings: Timings | None,
     ) -> None:
-        self._of, self._reads, self._writes, self._per_channel = of, reads, writes, per_channel
+        self._of, self._reads, self._writes, self._per_channel, self._timings = of, reads, writes, per_channel, timings
         self._given_bits = bits
         self.plans, self.count = reads.shape
 
@@ -71,11 +78,30 @@ class Rows:
         of_weights = np.where(self.weight_bits < FLOAT_BITS, self._writes if self._per_channel else 1.0, 0.0)
         return np.where(self._of.kernel > 0, of_weights + (self.act_bits < FLOAT_BITS), 0.0)
 
+    @cached_property
+    def nanoseconds(self) -> FloatArray:
+        """Whole nanoseconds for one image, where there is a table of measurements. Reads no bits that make no difference."""
+        timings = self._with_timings
+        return timings.fastest(
+            self._nanoseconds_of_kernels,
+            self.weight_bits if timings.by_weight_bits else None,
+            self.act_bits if timings.by_act_bits else None,
+        )
+
+    @cached_property
+    def _nanoseconds_of_kernels(self) -> FloatArray:
+        return self._with_timings.of_kernels(self._reads, self._writes)
+
+    @property
+    def _with_timings(self) -> Timings:
+        assert self._timings is not None, "latency is no cost without a table"
+        return self._timings
+
     def at_bits(self, weight_bits: IntArray, act_bits: IntArray) -> Rows:
         """The same channels at other bits; what was computed of them stays."""
         found = copy.copy(self)
         found._given_bits = (weight_bits, act_bits)
-        for name in ("weight_bits", "act_bits", "steps"):
+        for name in ("weight_bits", "act_bits", "steps", "nanoseconds"):
             vars(found).pop(name, None)
         return found
 
@@ -90,14 +116,18 @@ class Rows:
 
 
 class Shapes:
-    """Turns kept channels and bits into rows, all of them or (`part`) the few that a knob touches."""
+    """Turns kept channels and bits into rows, all of them or (`part`) the few that a knob touches.
 
-    def __init__(self, info: ModelInfo, per_channel_steps: bool) -> None:
+    `latency` is a table that has every layer, for rows that say what they take.
+    """
+
+    def __init__(self, info: ModelInfo, per_channel_steps: bool, latency: LatencyTable | None = None) -> None:
         layers, norms = info.layers, info.norms
         count = len(layers) + len(norms) + 1
         self.groups = np.arange(len(info.groups))  # columns of kept channels that the rows depend on
         self.layers = np.arange(len(layers))  # layers among the rows; they come first
         self._per_channel = per_channel_steps
+        self._timings = Timings(latency, [layer.name for layer in layers], count) if latency is not None else None
         # Channels read = fixed + kept @ reads; channels written likewise.
         self._reads, self._writes = np.zeros((2, len(info.groups), count))
         self._constants = _Constants(count)
@@ -108,10 +138,9 @@ class Shapes:
                 constants.writes[row] = layer.out_channels
             else:
                 self._writes[layer.output, row] = 1
-            depthwise = layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels
-            constants.depthwise[row] = depthwise
+            constants.depthwise[row] = layer.depthwise
             constants.kernel[row] = layer.kernel_size
-            constants.groups[row] = 1 if depthwise else layer.groups
+            constants.groups[row] = 1 if layer.depthwise else layer.groups
             constants.positions[row], constants.in_size[row] = layer.out_size, layer.in_size
             constants.bias[row] = layer.bias
         for row, norm in enumerate(norms, start=len(layers)):
@@ -139,6 +168,7 @@ class Shapes:
         found._reads = self._reads[np.ix_(found.groups, rows)]
         found._writes = self._writes[np.ix_(found.groups, rows)]
         found._constants = self._constants.take(rows)
+        found._timings = self._timings.take(rows) if self._timings is not None else None
         return found
 
     def rows(self, kept: IntArray, weight_bits: IntArray, act_bits: IntArray) -> Rows:
@@ -147,7 +177,7 @@ class Shapes:
         channels = kept.astype(np.float64)
         reads = channels @ self._reads + of.reads
         writes = channels @ self._writes + of.writes
-        return Rows(of, reads, writes, (weight_bits, act_bits), self._per_channel)
+        return Rows(of, reads, writes, (weight_bits, act_bits), self._per_channel, self._timings)
 
 
 class _Constants:

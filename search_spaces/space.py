@@ -8,21 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.plan import FLOAT_BITS, Change, ModelInfo, Plan, channels_kept
 from pqsearch.plan_table import PlanTable
 from pqsearch.problem import FloatArray, Genes, IntArray, Prior
-from search_spaces.costs import Costs, Decoded
+from search_spaces.costs import Costs, Decoded, costs_known
 from search_spaces.feasible import find_feasible, reach
 from search_spaces.knobs import knobs
+from search_spaces.latency import LatencyTable
 from search_spaces.repair import Repair
 
 
 class Space:
     """A `Problem` over a model's knobs; also knows what the genes mean.
 
-    `objectives` are costs that a search wants low: filling a plan's slack never raises them.
+    `objectives` are costs that a search wants low: filling a plan's slack never raises them. `latency` is a table of
+    measurements that has every layer of the model; without it there is no `latency_ms`.
 
     Raises `UserError` at once for pins that name nothing and for budgets that no plan meets.
     """
@@ -39,8 +40,9 @@ class Space:
         budgets: Mapping[str, float] | None = None,
         objectives: Sequence[str] = (),
         per_channel_steps: bool = True,
+        latency: LatencyTable | None = None,
     ) -> None:
-        self.info = info
+        self.info, self.latency = info, latency
         self.knobs = knobs(info, prune_rate, weight_bits, act_bits, channel_multiple, pin or {})
         if all(len(knob.values) == 1 for knob in self.knobs):
             raise UserError(
@@ -62,8 +64,8 @@ class Space:
         }
         self.budgets = tuple(budgets or {})
         self.limits: FloatArray = np.array([float(limit) for limit in (budgets or {}).values()])
-        self._costs = Costs(info, self.budgets, per_channel_steps)
-        self._all_costs = Costs(info, rooms.names("budgets"), per_channel_steps)
+        self._costs = Costs(info, self.budgets, per_channel_steps, latency)
+        self._all_costs = Costs(info, costs_known(latency), per_channel_steps, latency)
         self._targets = np.array([knob.target for knob in self.knobs])
         self._is_kind = {kind: np.array([kind == one for one in self.kinds]) for kind in self.grid}
         self._meanings = np.zeros((len(self.knobs), max(self.levels)), dtype=np.int64)
@@ -71,7 +73,7 @@ class Space:
             self._meanings[index, : self.levels[index]] = self._table(index)
         self.prior: Prior | None = None
         anchor = find_feasible(self)
-        raising = Costs(info, tuple(objectives), per_channel_steps)
+        raising = Costs(info, tuple(objectives), per_channel_steps, latency)
         #: Kinds of knobs that slack is not given to.
         self.spared = tuple(kind for kind in dict.fromkeys(self.kinds) if len(raising.changed_by(kind)))
         self._repair = Repair(self, self._costs, anchor)

@@ -158,7 +158,18 @@ def _budgets(summary: Mapping[str, Any]) -> str:
         unit = rooms.constants("budgets", name)["UNIT"] if name in rooms.names("budgets") else ""
         rows.append(((name, f"{limit:g}", *cells, unit), ""))
     heads = ("budget", "limit", *(ROLES[role] for role in roles), "unit")
-    return f"<h2>Budgets</h2>{_table(heads, rows)}<p class=soft>As measured on the rebuilt modules.</p>"
+    return (
+        f"<h2>Budgets</h2>{_table(heads, rows)}<p class=soft>As measured on the rebuilt modules.{_latency(summary)}</p>"
+    )
+
+
+def _latency(summary: Mapping[str, Any]) -> str:
+    if "latency_ms" not in summary["budgets"] or summary["baseline"].get("latency_ms") is None:
+        return ""
+    return (
+        " But latency_ms is the sum of its layers in the table of measurements, by which the float baseline takes "
+        f"{summary['baseline']['latency_ms']:.4g} ms."
+    )
 
 
 def _spoken(name: str) -> str:

@@ -14,6 +14,7 @@ from search_spaces.costs import Costs, Decoded
 from search_spaces.rows import Shapes
 from search_spaces.space import Space
 from tests.search_spaces.infos import chain, infos, random_genes, tangled
+from tests.search_spaces.latencies import table_of
 
 BUDGETS = rooms.names("budgets")
 every_budget = pytest.mark.parametrize("name", BUDGETS)
@@ -27,11 +28,12 @@ def _space(info: ModelInfo, budget: str, limit: float = 1e15) -> Space:
         act_bits=[2, 4, 8],
         pin={info.layers[0].name: {"weight_bits": 8, "act_bits": 8}},
         budgets={budget: limit},
+        latency=table_of(info),
     )
 
 
 def test_the_budgets_that_specs_may_name_are_all_there() -> None:
-    assert {"act_bits", "bitops", "flops", "params", "size_bytes", "weight_bits"} <= set(BUDGETS)
+    assert {"act_bits", "bitops", "flops", "latency_ms", "params", "size_bytes", "weight_bits"} <= set(BUDGETS)
 
 
 @every_budget
@@ -45,7 +47,7 @@ def test_a_budget_says_what_it_counts_in_which_unit_and_within_which_limits(name
 
 @every_budget
 def test_terms_are_whole_numbers_one_a_plan_and_row(name: str) -> None:
-    shapes = Shapes(tangled(), per_channel_steps=True)
+    shapes = Shapes(tangled(), per_channel_steps=True, latency=table_of(tangled()))
     kept = np.array([[2, 4, 1, 5], [4, 6, 2, 5]])
     bits = np.array([[8, 3, 2, 5, 8], [32, 32, 32, 32, 32]])
     for part in rooms.load("budgets", name)(shapes.rows(kept, bits, bits)):
@@ -67,7 +69,7 @@ def test_a_knob_changes_only_the_rows_and_the_budgets_it_is_said_to_touch(
     name: str, info: ModelInfo, seed: int
 ) -> None:
     space = _space(info, name)
-    costs = Costs(info, [name], per_channel_steps=True)
+    costs = Costs(info, [name], per_channel_steps=True, latency=table_of(info))
     genes = random_genes(space, 1, seed)
     before = space.expand(genes)
     top, bottom = costs.sums(before)

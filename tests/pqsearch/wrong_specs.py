@@ -38,8 +38,8 @@ def _choices(room: str) -> str:
 
 
 SECTIONS = (
-    "study, data, model, baseline, space, budgets, target, sensitivity, algorithm, rungs, halving, quantizer, pruning, finetune, "
-    "export, workers"
+    "study, data, model, baseline, space, budgets, latency, target, sensitivity, algorithm, rungs, halving, quantizer, pruning, "
+    "finetune, export, workers"
 )
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
 SAMPLERS = "GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler"
@@ -84,7 +84,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown objective": (
         {"study__objectives": ["loss", "flop"], "algorithm__name": "random_search"},
         [
-            "study.objectives[1]: unknown cost 'flop', did you mean 'flops'?, choose from act_bits, bitops, flops, params, "
+            "study.objectives[1]: unknown cost 'flop', did you mean 'flops'?, choose from act_bits, bitops, flops, latency_ms, params, "
             "size_bytes, weight_bits"
         ],
     ),
