@@ -1,6 +1,8 @@
 """A landscape fitted to real evaluations: what `benchmarks/algorithms.py --landscape benchmarks/landscape.py` searches.
 
-    python benchmarks/landscape.py [FILE.json.gz] [--measure accuracy] [--json FILE]    # how well it is fitted
+    python benchmarks/landscape.py [FILE.json.gz...] [--measure accuracy] [--on FILE.json.gz] [--json FILE]
+
+says how well it is fitted: on plans left out, and with `--on` on those of another file, which it has not seen.
 
 The value of a plan is the logarithm of its loss after a short fine-tune. Its mean is what three models of different kinds say in
 the mean: a network, boosted trees and a support vector machine (scikit-learn), none of which is the Gaussian process that
@@ -14,9 +16,9 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +67,17 @@ class Measured:
     pairs: FloatArray
     dead: IntArray
     died: float
+
+    def joined(self, other: Measured) -> Measured:
+        """The evaluations of both, of one space; the prior is this one's."""
+        return Measured(
+            self.space,
+            np.concatenate([self.genes, other.genes]),
+            np.concatenate([self.values, other.values]),
+            np.concatenate([self.pairs, other.pairs]),
+            np.concatenate([self.dead, other.dead]),
+            min(self.died, other.died),
+        )
 
     def noise(self, values: FloatArray) -> FloatArray:
         """Standard deviation of one measurement of plans worth `values` (plans,): bad plans scatter more than good ones."""
@@ -146,9 +159,14 @@ def read(path: Path = FILE, measure: Measure = "loss") -> Measured:
     return Measured(space, genes[~dead], values[~dead], pairs[alive], genes[dead], died)
 
 
-def landscape(path: Path = FILE, measure: Measure = "loss") -> tuple[Problem, Score, Truth]:
-    """The problem, noisy values and true ones."""
-    measured = read(path, measure)
+def read_all(paths: Sequence[Path], measure: Measure = "loss") -> Measured:
+    """The evaluations of several files, of one space."""
+    return reduce(Measured.joined, (read(path, measure) for path in paths))
+
+
+def landscape(*paths: Path, measure: Measure = "loss") -> tuple[Problem, Score, Truth]:
+    """The problem, noisy values and true ones, fitted to one file or several (the first set without any)."""
+    measured = read_all(paths or (FILE,), measure)
     fit = Fit(np.asarray(measured.space.levels), measured.genes, measured.values)
 
     def score(genes: IntArray, rng: np.random.Generator) -> FloatArray:
@@ -168,25 +186,24 @@ def landscape(path: Path = FILE, measure: Measure = "loss") -> tuple[Problem, Sc
 
 def main() -> int:
     parser = json_argument(__doc__ or "")
-    parser.add_argument("file", type=Path, nargs="?", default=FILE)
+    parser.add_argument("files", type=Path, nargs="*", default=[FILE])
     parser.add_argument("--measure", choices=("loss", "accuracy"), default="loss")
+    parser.add_argument("--on", type=Path, help="also say what the fit makes of the plans of this file")
     options = parser.parse_args()
-    measured = read(options.file, options.measure)
+    measured = read_all(options.files, options.measure)
     predicted = np.zeros(len(measured.values))
     levels = np.asarray(measured.space.levels)
     for kept, left in KFold(FOLDS, shuffle=True, random_state=0).split(measured.genes):
         predicted[left] = Fit(levels, measured.genes[kept], measured.values[kept])(measured.genes[left])
-    residual = ((predicted - measured.values) ** 2).sum() / ((measured.values - measured.values.mean()) ** 2).sum()
     rows = [
         Row("plans", len(measured.values), "plans"),
         *([Row("networks that died, left out", len(measured.dead), "plans")] if len(measured.dead) else []),
-        Row(f"R2 on plans left out, {FOLDS} folds", 1 - float(residual), ""),
-        Row("Kendall tau on plans left out", kendalltau(predicted, measured.values).statistic, ""),
+        *_agreement(f"plans left out, {FOLDS} folds", predicted, measured.values),
         *(
             Row(
                 f"noise of one measurement, {words} tenth of the plans",
                 float(measured.noise(value[None])[0]),
-                "log loss" if options.measure == "loss" else "of all answers",
+                _unit(options.measure),
             )
             for words, value in zip(("best", "worst"), np.quantile(measured.values, [0.1, 0.9]), strict=True)
         ),
@@ -194,7 +211,24 @@ def main() -> int:
     if len(measured.pairs):
         both = kendalltau(measured.pairs[:, 0], measured.pairs[:, 1]).statistic
         rows.append(Row(f"Kendall tau of two measurements, {len(measured.pairs)} plans", both, ""))
+    if options.on is not None:
+        others = read(options.on, options.measure)
+        predicted = Fit(levels, measured.genes, measured.values)(others.genes)
+        rows += _agreement(f"the plans of {options.on.name}", predicted, others.values)
+        rows.append(Row("bias there", float((predicted - others.values).mean()), _unit(options.measure)))
     return report(rows, options.json)
+
+
+def _agreement(name: str, predicted: FloatArray, values: FloatArray) -> list[Row]:
+    residual = ((predicted - values) ** 2).sum() / ((values - values.mean()) ** 2).sum()
+    return [
+        Row(f"R2 on {name}", 1 - float(residual), ""),
+        Row(f"Kendall tau on {name}", kendalltau(predicted, values).statistic, ""),
+    ]
+
+
+def _unit(measure: Measure) -> str:
+    return "log loss" if measure == "loss" else "of all answers"
 
 
 if __name__ == "__main__":

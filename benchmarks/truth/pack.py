@@ -1,9 +1,11 @@
-"""Pack the evaluations of a search into one small file: what the landscape of benchmarks/algorithms.py is fitted to.
+"""Pack the evaluations of searches into one small file: what the landscape of benchmarks/algorithms.py is fitted to.
 
-    python benchmarks/truth/pack.py RUN_DIR FILE.json.gz [--prior RUN_DIR]
+    python benchmarks/truth/pack.py RUN_DIR... FILE.json.gz [--prior RUN_DIR]
 
 Genes are a digit per knob. Every measurement is kept: `loss`, `accuracy` and `seconds` have a list for each plan, first the
-search's own, then those made again with fresh seeds. `--prior` names a run of the same network whose `[sensitivity]` is taken.
+search's own, then those made again with fresh seeds. Several runs must be of one network, space and budgets; a plan that
+several of them have was measured alike by all, and is kept once, with most repeats. `--prior` names a run of the same network
+whose `[sensitivity]` is taken.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import gzip
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +28,15 @@ SECTIONS = ("space", "budgets", "rungs", "quantizer", "pruning")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR")
     parser.add_argument("file", type=Path)
     parser.add_argument("--prior", type=Path, help="another run whose sensitivity table goes with the plans")
     options = parser.parse_args()
-    run = RunDirectory(options.run_dir)
-    spec = run.read_spec().to_dict()
-    kept = {section: spec[section] for section in SECTIONS if section in spec}
-    packed = pack(read_study(run.journal), kept, run.read(run.layers))
+    runs = [RunDirectory(path) for path in options.run_dirs]
+    parts = [_parts(run) for run in runs]
+    if parts.count(parts[0]) < len(parts):
+        parser.error("runs of different networks, spaces, budgets or rungs cannot be packed together")
+    packed = pack([read_study(run.journal) for run in runs], *parts[0])
     if options.prior is not None:
         probing = read_study(RunDirectory(options.prior).journal).probing
         packed["prior"] = None if probing is None else probing.prior()
@@ -42,14 +46,25 @@ def main() -> int:
     return 0
 
 
-def pack(state: StudyState, spec: dict[str, Any], layers: Any) -> dict[str, Any]:
+def _parts(run: RunDirectory) -> tuple[dict[str, Any], Any]:
+    """Of a run the sections of its spec that are kept, and its layers."""
+    spec = run.read_spec().to_dict()
+    return {section: spec[section] for section in SECTIONS if section in spec}, run.read(run.layers)
+
+
+def pack(states: Sequence[StudyState], spec: dict[str, Any], layers: Any) -> dict[str, Any]:
     """Plans that were evaluated, in the order asked, with the parts of the spec and the network that they belong to."""
-    rows = [row for row in state.candidates() if row["state"] == "done"]
-    measured = [state.last_rung(row["id"]) for row in rows]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for state in states:
+        for row in state.candidates():
+            if row["state"] == "done":
+                genes = "".join(map(str, row["genes"]))
+                found[genes] = max(found.get(genes, []), state.last_rung(row["id"]), key=len)
+    measured = list(found.values())
     return {
         "spec": spec,
         "layers": layers,
-        "genes": ["".join(map(str, row["genes"])) for row in rows],
+        "genes": list(found),
         "loss": [[round(entry["loss"], 6) for entry in entries] for entries in measured],
         "accuracy": [[round(entry["accuracy"], 6) for entry in entries] for entries in measured],
         "seconds": [[round(sum(entry["seconds"].values()), 3) for entry in entries] for entries in measured],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,11 +19,8 @@ from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
 from pqsearch.tune import actor
 from pqsearch.tune.scheduler import PopulationScheduler
+from pqsearch.tune.watch import ANSWER_SECONDS, Watcher
 from pqsearch.tune.worker import Worker
-
-WATCH_SECONDS = 1.0
-#: How long a study may take to answer when it is asked whether it is there.
-ANSWER_SECONDS = 10.0
 
 
 def search(
@@ -52,16 +48,12 @@ def search(
             state = _get(study.progress.remote())
         progress({**state, "stage": "search"})
         _get(study.close.remote())
-    except UserError:
+    except (UserError, SearchAborted):
         raise
     except Exception as error:
         if _answers(study):
             raise
-        reason = str(error).strip().partition("\n")[0]
-        raise SearchAborted(
-            f"Ray has ended under the search ({type(error).__name__}: {reason}); nothing finished is lost; "
-            "the same command continues"
-        ) from error
+        raise _ended("the study does not answer") from error
     finally:
         with suppress(Exception):  # it may be gone, and Ray with it
             ray.kill(study)
@@ -103,14 +95,15 @@ def _fit(
             verbose=0,
         ),
     )
-    over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(study, progress, over), daemon=True)
-    watcher.start()
+    watcher = Watcher(study, progress)
     try:
-        tuner.fit()
-    finally:
-        over.set()
-        watcher.join(timeout=10)
+        with watcher:
+            tuner.fit()
+    except BaseException as error:
+        # What Tune makes of it when Ray goes away under it, an interrupt of ours among them, is not what happened.
+        raise (_ended(watcher.lost) if watcher.lost else error) from None
+    if watcher.lost:
+        raise _ended(watcher.lost)
 
 
 @contextmanager
@@ -125,12 +118,10 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _watch(study: Any, progress: Callable[[dict[str, Any]], None], over: threading.Event) -> None:
-    while not over.wait(WATCH_SECONDS):
-        try:
-            progress({**ray.get(study.progress.remote(), timeout=30), "stage": "search"})
-        except ray.exceptions.RayError:
-            continue  # the actor is restarting, or the driver is ending: the next round sees
+def _ended(reason: str) -> SearchAborted:
+    return SearchAborted(
+        f"Ray has ended under the search ({reason}); nothing finished is lost; the same command continues"
+    )
 
 
 def _answers(study: Any) -> bool:

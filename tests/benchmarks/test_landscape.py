@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from landscape import DEAD, FILE, Fit, landscape, read
+from landscape import DEAD, FILE, Fit, landscape, read, read_all
 from scipy.stats import kendalltau
 
 from pqsearch.study import read_study
@@ -74,7 +74,7 @@ def test_accuracies_make_a_landscape_of_their_own_in_shares_of_all_answers() -> 
 
 def test_networks_of_bad_plans_die_now_and_then_and_those_of_good_ones_do_not() -> None:
     measured = read(FILE, "accuracy")
-    _, score, truth = landscape(FILE, "accuracy")
+    _, score, truth = landscape(FILE, measure="accuracy")
     ranked = measured.genes[np.argsort(truth(measured.genes))]
     good, bad = (
         score(plans, np.random.default_rng(0))
@@ -82,3 +82,14 @@ def test_networks_of_bad_plans_die_now_and_then_and_those_of_good_ones_do_not() 
     )
     assert (good < DEAD["accuracy"]).all()
     assert 0.01 < (bad == measured.died).mean() < 0.2
+
+
+def test_a_landscape_of_several_files_knows_the_plans_of_all() -> None:
+    searched = FILE.with_name("searched.json.gz")
+    both, first, second = read_all([FILE, searched]), read(FILE), read(searched)
+    assert len(both.values) == len(first.values) + len(second.values)
+    assert len(both.pairs) == len(first.pairs) + len(second.pairs)
+    assert both.space.levels == second.space.levels
+    alone, together = landscape(FILE)[2], landscape(FILE, searched)[2]
+    errors = [np.mean((truth(second.genes) - second.values) ** 2) for truth in (alone, together)]
+    assert errors[1] < errors[0] / 2, "where searches went it knew little before"

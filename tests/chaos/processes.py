@@ -20,7 +20,7 @@ PARTS = {
     "worker": ("ray::Worker", "ResourceTrainable"),
 }
 #: How long a command may take to notice that a part is gone, and its processes to go after it.
-END_SECONDS, AFTER_SECONDS = 120.0, 30.0
+END_SECONDS, AFTER_SECONDS = 240.0, 60.0
 
 
 class SearchProcess:

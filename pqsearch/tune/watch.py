@@ -1,0 +1,67 @@
+"""Looks at a running search from beside it: tells the console, and notices when Ray is gone."""
+
+from __future__ import annotations
+
+import _thread
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+WATCH_SECONDS = 1.0
+#: How long the study may take for an answer: it may be starting again.
+ANSWER_SECONDS = 10.0
+#: How long Ray may be away. Its own processes give up after a minute, without a word.
+LOST_SECONDS = 45.0
+
+
+class Watcher(threading.Thread):
+    """Use it as a context around what waits for the search. `lost` says what is gone, once something is.
+
+    Then whatever the main thread waits for is interrupted, if that is where the context began: Ray's own calls would wait for
+    processes that do not come back.
+    """
+
+    def __init__(self, study: Any, progress: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(daemon=True)
+        self._study, self._progress = study, progress
+        self._over = threading.Event()
+        self._in_main = threading.current_thread() is threading.main_thread()
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self._gcs = host, int(port)
+        self.lost: str | None = None
+
+    def __enter__(self) -> Watcher:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self.join(timeout=ANSWER_SECONDS)
+
+    def run(self) -> None:
+        since = time.monotonic()
+        while not self._over.wait(WATCH_SECONDS):
+            gone = self._what_is_gone()
+            if gone is None:
+                since = time.monotonic()
+            elif time.monotonic() - since > LOST_SECONDS:
+                self.lost = gone
+                if self._in_main:
+                    _thread.interrupt_main()
+                return
+
+    def _what_is_gone(self) -> str | None:
+        try:
+            state = ray.get(self._study.progress.remote(), timeout=ANSWER_SECONDS)
+        except Exception:  # the actor is restarting, or Ray is ending
+            return "the study does not answer"
+        self._progress({**state, "stage": "search"})
+        try:
+            socket.create_connection(self._gcs, timeout=ANSWER_SECONDS).close()
+        except OSError:
+            return "Ray's control service does not answer"
+        return None
