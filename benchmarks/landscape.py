@@ -152,7 +152,8 @@ def read(path: Path = FILE, measure: Measure = "loss") -> Measured:
     genes = np.array([[int(level) for level in row] for row in data["genes"]], dtype=np.int64)
     taken: Callable[[FloatArray], FloatArray] = np.log if measure == "loss" else lambda accuracies: 1 - accuracies
     values = taken(np.array([found[0] for found in data[measure]]))
-    pairs = taken(np.array([found[:2] for found in data[measure] if len(found) > 1]).reshape(-1, 2))
+    # Of plans that were measured again because their first score was the best, that score is a lucky one: the others count.
+    pairs = taken(np.array([found[-2:] for found in data[measure] if len(found) > 1]).reshape(-1, 2))
     dead = values > DEAD[measure]
     alive = (pairs <= DEAD[measure]).all(1)
     died = float(values[dead].mean()) if dead.any() else np.inf

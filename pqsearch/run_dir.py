@@ -233,7 +233,8 @@ def writable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"study.run_dir: cannot write in {path} ({error.strerror or error}); free space or give another folder"
+            f"study.run_dir: cannot write in {path} ({error.strerror or error}); mend that and the same command continues, "
+            "or give another folder"
         ) from None
 
 

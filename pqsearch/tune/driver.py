@@ -19,7 +19,7 @@ from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
 from pqsearch.tune import actor
 from pqsearch.tune.scheduler import PopulationScheduler
-from pqsearch.tune.watch import ANSWER_SECONDS, Watcher
+from pqsearch.tune.watch import ANSWER_SECONDS, Watcher, ended
 from pqsearch.tune.worker import Worker
 
 
@@ -53,7 +53,7 @@ def search(
     except Exception as error:
         if _answers(study):
             raise
-        raise _ended("the study does not answer") from error
+        raise SearchAborted(ended("the study does not answer")) from error
     finally:
         with suppress(Exception):  # it may be gone, and Ray with it
             ray.kill(study)
@@ -101,9 +101,9 @@ def _fit(
             tuner.fit()
     except BaseException as error:
         # What Tune makes of it when Ray goes away under it, an interrupt of ours among them, is not what happened.
-        raise (_ended(watcher.lost) if watcher.lost else error) from None
+        raise (SearchAborted(ended(watcher.lost)) if watcher.lost else error) from None
     if watcher.lost:
-        raise _ended(watcher.lost)
+        raise SearchAborted(ended(watcher.lost))
 
 
 @contextmanager
@@ -116,12 +116,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _ended(reason: str) -> SearchAborted:
-    return SearchAborted(
-        f"Ray has ended under the search ({reason}); nothing finished is lost; the same command continues"
-    )
 
 
 def _answers(study: Any) -> bool:

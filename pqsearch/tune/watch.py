@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import _thread
+import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,15 +16,23 @@ import ray
 WATCH_SECONDS = 1.0
 #: How long the study may take for an answer: it may be starting again.
 ANSWER_SECONDS = 10.0
-#: How long Ray may be away. Its own processes give up after a minute, without a word.
-LOST_SECONDS = 45.0
+#: How long Ray may be away. Its own processes give up after a minute, without a word on the search.
+LOST_SECONDS = 30.0
+#: How long what waits for the search may take to come back once it is interrupted.
+BACK_SECONDS = 15.0
+
+
+def ended(reason: str) -> str:
+    """What a user is told of a search whose Ray is gone."""
+    return f"Ray has ended under the search ({reason}); nothing finished is lost; the same command continues"
 
 
 class Watcher(threading.Thread):
     """Use it as a context around what waits for the search. `lost` says what is gone, once something is.
 
     Then whatever the main thread waits for is interrupted, if that is where the context began: Ray's own calls would wait for
-    processes that do not come back.
+    processes that do not come back. Where they cannot even be interrupted Ray would end this process in a moment; it ends here
+    instead, with a line that says why.
     """
 
     def __init__(self, study: Any, progress: Callable[[dict[str, Any]], None]) -> None:
@@ -51,8 +61,14 @@ class Watcher(threading.Thread):
             elif time.monotonic() - since > LOST_SECONDS:
                 self.lost = gone
                 if self._in_main:
-                    _thread.interrupt_main()
+                    self._interrupt(gone)
                 return
+
+    def _interrupt(self, gone: str) -> None:
+        _thread.interrupt_main()
+        if not self._over.wait(BACK_SECONDS):
+            print(f"pqsearch: {ended(gone)}", file=sys.stderr, flush=True)
+            os._exit(1)
 
     def _what_is_gone(self) -> str | None:
         try:

@@ -19,8 +19,9 @@ PARTS = {
     "study": ("ray::StudyService",),
     "worker": ("ray::Worker", "ResourceTrainable"),
 }
-#: How long a command may take to notice that a part is gone, and its processes to go after it.
-END_SECONDS, AFTER_SECONDS = 240.0, 60.0
+#: How long a command may take to notice that a part is gone, and its processes to go after it: Ray's agents try for more than
+#: a minute to tell a GCS that is gone what has happened.
+END_SECONDS, AFTER_SECONDS = 240.0, 180.0
 
 
 class SearchProcess:

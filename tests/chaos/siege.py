@@ -73,6 +73,7 @@ class Siege:
         self._run = folder / "run"
         self._ledger = Ledger(self._run)
         self._search: SearchProcess | None = None
+        self._former: list[tuple[str, SearchProcess]] = []
         self._ends = 0
         self.tally = Tally()
 
@@ -110,6 +111,9 @@ class Siege:
         study = read_study(run.journal)
         if not study.finished or study.counts["done"] < begun:
             self._complain(f"{study.counts['done']} of {begun} candidates are done")
+        for name, former in self._former:
+            for words in former.orphans():
+                self._complain(f"{name}: left behind: {words.strip()[:100]}")
         self.tally.lost, self.tally.twice = len(self._ledger.lost), len(self._ledger.twice)
         self.tally.proposed_alike, self.tally.proposals = compared(load_spec(self._spec), run)
         if self.tally.proposed_alike < self.tally.proposals:
@@ -117,8 +121,9 @@ class Siege:
         return self.tally
 
     def close(self) -> None:
-        if self._search is not None:
-            self._search.end()
+        for search in (*(former for _, former in self._former), self._search):
+            if search is not None:
+                search.end()
 
     def _start(self) -> SearchProcess:
         self._search = SearchProcess(self._spec, self._folder / f"log-{self._ends}.txt")
@@ -148,9 +153,7 @@ class Siege:
             self._complain(f"{fault.name}: exit code {code} instead of {fault.exit_code}")
         if not search.last_line().endswith(fault.last_line):
             self._complain(f"{fault.name}: the last line is {search.last_line()!r}")
-        for words in search.orphans():
-            self._complain(f"{fault.name}: left behind: {words[:150]}")
-        search.end()
+        self._former.append((fault.name, search))
         self._search, self._ends = None, self._ends + 1
 
     def _complain(self, text: str) -> None:

@@ -54,7 +54,7 @@ def test_a_disk_that_fills_up_ends_the_search_in_a_line_and_loses_nothing(tmp_pa
     ledger.look()
     assert code in (1, 2)
     assert "No space left on device" in search.last_line()
-    assert search.last_line().endswith("the same command continues")
+    assert "the same command continues" in search.last_line()
     assert not any("Traceback" in line for line in search.lines())
     filler.unlink()
     _goes_on_to_the_end(spec, ledger, tmp_path / "again.txt")
@@ -75,7 +75,7 @@ def test_a_folder_that_may_not_be_written_to_any_more_ends_it_likewise(tmp_path:
     ledger.look()
     assert code in (1, 2)
     assert "Permission denied" in search.last_line()
-    assert search.last_line().endswith("the same command continues")
+    assert "the same command continues" in search.last_line()
     _goes_on_to_the_end(spec, ledger, tmp_path / "again.txt")
 
 
