@@ -10,7 +10,6 @@ one evaluation costs after 1,000, 10,000 and 100,000 of them.
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 import tempfile
@@ -23,45 +22,21 @@ import landscape
 import numpy as np
 import ray
 from _report import Row, at_least, at_most, json_argument, report
+from _sleepers import through_the_service
 from ray import tune
 
 from cluster import local
 from pqsearch import environment
 from pqsearch.journal.memory import MemoryJournal
 from pqsearch.open_study import make_study
-from pqsearch.plan import Accuracy, Item, Result
-from pqsearch.prepare import prepare
-from pqsearch.run_dir import RunDirectory
 from pqsearch.simulated_landscapes import MadeUp
 from pqsearch.simulator import Clock, Pace, simulate
 from pqsearch.spec import parse_spec
-from pqsearch.study import read_study
-from pqsearch.tune.driver import search
-from pqsearch.tune.worker import Worker
 
 WORKERS, SECOND, SLEEPS = 16, 1.0, 640
 NOTHINGS = 6000
 CORE_WORKERS, CORE_EVALUATIONS, CORE_SECONDS = 1000, 100_000, 5.0
 MARKS = (1_000, 10_000, 100_000)
-
-
-class Sleeper(Worker):
-    """Loads nothing, sleeps as long as its spec's name says, and writes down when."""
-
-    def load(self, config: dict[str, Any]) -> float:
-        self.times = (RunDirectory(config["run_dir"]).logs / f"times-{config['seat']}.jsonl").open("w")
-        return float(config["spec"]["study"]["name"].partition("-")[2])
-
-    def capacity(self) -> dict[str, Any]:
-        return {}
-
-    def evaluate(self, item: Item) -> Result:
-        began = time.time()
-        time.sleep(self.context)
-        share = int(item.plan.hash, 16) / 16**16
-        self.times.write(json.dumps([began, time.time()]) + "\n")
-        self.times.flush()
-        return Result(item.id, item.rung, item.repeat, Accuracy(share, 1000), 1 - share, {"sleep": self.context})
 
 
 def main() -> int:
@@ -122,7 +97,7 @@ def _cost_around(spent: list[tuple[int, float]], mark: int) -> float:
 
 def rate() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        times, _ = _through_the_service(Path(folder), 2, NOTHINGS, 0.0)
+        times = through_the_service(Path(folder), 2, NOTHINGS, 0.0)
         moments = sorted(end for mine in times for _, end in mine)
     # The first and the last are start-up and confirming.
     begin, end = len(moments) // 10, 9 * len(moments) // 10
@@ -135,7 +110,7 @@ def rate() -> Iterator[Row]:
 
 def busy() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        times, _ = _through_the_service(Path(folder), WORKERS, SLEEPS, SECOND)
+        times = through_the_service(Path(folder), WORKERS, SLEEPS, SECOND)
     yield at_least(f"{WORKERS} workers, {SLEEPS} evaluations of {SECOND:g} s", 100 * _busy(times), "% busy", 97)
     sleeps = SLEEPS // 4
     peer = _tune_by_trials(WORKERS, sleeps, SECOND)
@@ -148,33 +123,6 @@ def _busy(times: list[list[tuple[float, float]]]) -> float:
     begin, end = max(mine[0][0] for mine in times), min(mine[-1][1] for mine in times)
     worked = sum(max(0.0, min(until, end) - max(since, begin)) for mine in times for since, until in mine)
     return worked / (len(times) * (end - begin))
-
-
-def _through_the_service(
-    folder: Path, workers: int, evaluations: int, seconds: float
-) -> tuple[list[list[tuple[float, float]]], dict[str, Any]]:
-    spec = parse_spec(
-        {
-            "study": {
-                "name": f"sleep-{seconds:g}", "evaluations": evaluations, "run_dir": str(folder / "run"), "confirm": 0,
-                "objectives": ["loss"],
-            },
-            "data": {"name": "digits", "score_images": 100, "select_images": 60},
-            "model": {"name": "digits_net"},
-            "budgets": {"flops": 0.5, "weight_bits": 4.0, "act_bits": 4.0},
-            "algorithm": {"name": "genetic"},
-            "sensitivity": {"source": "none"},
-            "rungs": [{"kind": "calibrate"}],
-            "workers": {"count": workers, "cpus": 2 / workers},
-        }
-    )  # fmt: skip
-    run = RunDirectory.of(spec)
-    run.prepare(spec)
-    state = search(spec, run, prepare(spec).info, "none", lambda progress: None, worker=Sleeper)
-    assert read_study(run.journal).counts["done"] == evaluations
-    ray.shutdown()
-    files = run.logs.glob("times-*.jsonl")
-    return [[tuple(json.loads(line)) for line in path.read_text().splitlines()] for path in files], state
 
 
 def _tune_by_trials(workers: int, trials: int, seconds: float) -> float:
