@@ -24,11 +24,11 @@ pytestmark = pytest.mark.long
 EVALUATIONS = 40
 #: Permissions bind root, too, without these.
 BOUND = ("setpriv", "--inh-caps=-dac_override,-dac_read_search", "--bounding-set=-dac_override,-dac_read_search")
-#: Each process of a search sees its clock go back by an hour once it has lived for some seconds.
+#: Each process of a search sees its clock go back by an hour once a file is there.
 JUMPING_CLOCK = """
-import time
-_time, _monotonic, _born = time.time, time.monotonic, time.monotonic()
-time.time = lambda: _time() - (3600 if _monotonic() - _born > 12 else 0)
+import os, time
+_time = time.time
+time.time = lambda: _time() - (3600 if os.path.exists({flag!r}) else 0)
 """
 
 
@@ -80,10 +80,12 @@ def test_a_folder_that_may_not_be_written_to_any_more_ends_it_likewise(tmp_path:
 
 
 def test_a_clock_that_jumps_back_changes_nothing(tmp_path: Path) -> None:
+    flag = tmp_path / "jump"
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(JUMPING_CLOCK)
+    (tmp_path / "site" / "sitecustomize.py").write_text(JUMPING_CLOCK.format(flag=str(flag)))
     spec = _spec(tmp_path, tmp_path / "run")
     search, ledger = _under_way(spec, tmp_path / "log.txt", environment={"PYTHONPATH": str(tmp_path / "site")})
+    flag.touch()
     try:
         code = search.process.wait(timeout=400)
     finally:
