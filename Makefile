@@ -55,6 +55,7 @@ bench: $(VENV)/installed  ## every benchmark that needs no data of yours
 	$(BIN)/python benchmarks/forecast.py
 	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/simulator.py
 	$(BIN)/python benchmarks/digits.py
 
 docs: $(VENV)/installed  ## write docs/spec.md anew
