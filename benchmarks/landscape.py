@@ -88,13 +88,13 @@ class Measured:
         deviations = [float(np.sqrt(((part[:, 0] - part[:, 1]) ** 2).mean() / 2)) for part in parts]
         return np.interp(values, middles, deviations)
 
-    def deaths(self, fit: Truth) -> Truth:
-        """How often a network of plans (plans, knobs) dies, by what `fit` makes of them: of good ones hardly any does."""
+    def deaths(self, fit: Truth) -> Callable[[FloatArray], FloatArray]:
+        """How often networks of plans worth (plans,) die, by what `fit` makes of those that did: of good ones hardly any does."""
         values = np.concatenate([fit(self.genes), fit(self.dead)])
         died = np.arange(len(values)) >= len(self.genes)
         parts = np.array_split(np.argsort(values, kind="stable"), PARTS)
         middles, shares = [values[part].mean() for part in parts], [died[part].mean() for part in parts]
-        return lambda genes: np.interp(fit(genes), middles, shares)
+        return lambda values: np.interp(values, middles, shares)
 
 
 class Fit:
@@ -170,19 +170,16 @@ def landscape(*paths: Path, measure: Measure = "loss") -> tuple[Problem, Score, 
     measured = read_all(paths or (FILE,), measure)
     fit = Fit(np.asarray(measured.space.levels), measured.genes, measured.values)
 
+    deaths = measured.deaths(fit) if len(measured.dead) else None
+
     def score(genes: IntArray, rng: np.random.Generator) -> FloatArray:
         values = fit(genes)
-        return values + measured.noise(values) * rng.standard_normal(len(genes))
+        noisy = values + measured.noise(values) * rng.standard_normal(len(genes))
+        if deaths is None:
+            return noisy
+        return np.where(rng.random(len(genes)) < deaths(values), measured.died, noisy)
 
-    if not len(measured.dead):
-        return measured.space, score, fit
-    deaths = measured.deaths(fit)
-
-    def deadly(genes: IntArray, rng: np.random.Generator) -> FloatArray:
-        values = score(genes, rng)
-        return np.where(rng.random(len(genes)) < deaths(genes), measured.died, values)
-
-    return measured.space, deadly, fit
+    return measured.space, score, fit
 
 
 def main() -> int:

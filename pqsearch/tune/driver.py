@@ -99,9 +99,10 @@ def _fit(
     try:
         with watcher:
             tuner.fit()
-    except BaseException as error:
+    except BaseException:
         # What Tune makes of it when Ray goes away under it, an interrupt of ours among them, is not what happened.
-        raise (SearchAborted(ended(watcher.lost)) if watcher.lost else error) from None
+        if not watcher.lost:
+            raise
     if watcher.lost:
         raise SearchAborted(ended(watcher.lost))
 

@@ -26,7 +26,7 @@ class Ledger:
         """Take note of what is there now; what was there before and is not, or was paid for again, is noted for good."""
         results = acknowledged(self._run)
         # After the journal: what begins between the two looks was not acknowledged at the first.
-        begun = started(self._run)
+        begun = Counter(started(self._run))
         self.lost |= self.acknowledged - results.keys()
         self.twice |= {key for key, number in results.items() if number > 1}
         self.twice |= {key for key in self.acknowledged if begun[key] > self._begun[key]}
@@ -45,11 +45,7 @@ def acknowledged(run: Path) -> Counter[Key]:
     )
 
 
-def started(run: Path) -> Counter[Key]:
+def started(run: Path) -> list[Key]:
     """What workers wrote down as they began it."""
-    rows: Counter[Key] = Counter()
-    for path in (run / "logs").glob("started-*.jsonl"):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            rows[row["id"], row["rung"], row["repeat"]] += 1
-    return rows
+    lines = [line for path in (run / "logs").glob("started-*.jsonl") for line in path.read_text().splitlines()]
+    return [(row["id"], row["rung"], row["repeat"]) for row in map(json.loads, lines)]

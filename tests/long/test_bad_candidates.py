@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import load_spec
 from pqsearch.study import read_study
 from pqsearch.tune.driver import search
+from tests.chaos.ledger import started
 from tests.conftest import write_spec
 from tests.long.misbehaving import DIVERGES, HANGS, KILLS, LEAKS, Misbehaving
 
@@ -34,15 +34,9 @@ def test_each_fails_with_its_reason_and_everybody_else_is_evaluated_once(tmp_pat
     assert failures[LEAKS].startswith("out of memory")
     assert failures[DIVERGES].startswith("diverged")
     assert study.counts["done"] == 26
-    started: Counter[tuple[int, int, int]] = Counter()
-    for path in run.logs.glob("started-*.jsonl"):
-        started.update(
-            (row["id"], row["rung"], row["repeat"]) for row in map(json.loads, path.read_text().splitlines())
-        )
-    assert started[KILLS, 0, 0] in (2, 3), (
-        "twice alone, and before that perhaps among others that it was handed out with"
-    )
-    again = {key: number for key, number in started.items() if number > 1 and key[0] != KILLS}
+    begun = Counter(started(run.path))
+    assert begun[KILLS, 0, 0] in (2, 3), "twice alone, and before that perhaps among others that it was handed out with"
+    again = {key: number for key, number in begun.items() if number > 1 and key[0] != KILLS}
     assert len(again) <= 3, "only what a worker had begun when it ended may be begun again"
     acknowledged = Counter(
         (row["id"], entry["rung"], entry["repeat"]) for row in study.candidates() for entry in row["measurements"]

@@ -19,25 +19,15 @@ import pytest
 
 from pqsearch.run_dir import HALF_WRITTEN
 from pqsearch.study import read_study
+from tests.chaos.ledger import Key, started
 from tests.conftest import write_spec
 
 pytestmark = pytest.mark.long
 
 KILLS = 10
-Started = tuple[int, int, int]
 
 
-def _started(run: Path) -> list[Started]:
-    """What workers wrote when they began an evaluation: id, rung, repeat."""
-    rows: list[Started] = []
-    for path in (run / "logs").glob("started-*.jsonl"):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            rows.append((row["id"], row["rung"], row["repeat"]))
-    return rows
-
-
-def _acknowledged(run: Path) -> set[Started]:
+def _acknowledged(run: Path) -> set[Key]:
     if not (run / "journal.jsonl").is_file():
         return set()
     rows = read_study(run / "journal.jsonl").candidates()
@@ -90,10 +80,10 @@ def test_nothing_acknowledged_is_evaluated_again_after_ten_kills(tmp_path: Path)
     run, command = tmp_path / "run", [sys.executable, "-m", "pqsearch", "run", str(spec)]
     rng = random.Random(0)
     stages: list[str] = []
-    paid: set[Started] = set()
+    paid: set[Key] = set()
     finetuned: dict[Path, Any] = {}
     for _ in range(KILLS):
-        before, size = Counter(_started(run)), _size(run)
+        before, size = Counter(started(run)), _size(run)
         with (tmp_path / "log.txt").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -103,7 +93,7 @@ def test_nothing_acknowledged_is_evaluated_again_after_ten_kills(tmp_path: Path)
         except subprocess.TimeoutExpired:
             _kill_tree(process)
         time.sleep(0.5)
-        assert not paid & (Counter(_started(run)) - before).keys()
+        assert not paid & (Counter(started(run)) - before).keys()
         paid |= _acknowledged(run)
         for path, content in finetuned.items():
             assert path.read_bytes() == content, f"{path} was paid for twice"
@@ -129,11 +119,11 @@ def test_a_run_killed_as_it_exports_and_as_it_reports_ends_like_an_unbroken_one(
             time.sleep(0.0005)
         _kill_tree(process)
         assert not (run / "summary.json").is_file(), f"the {stage} was over before the kill came"
-    before = _started(run), {path: path.read_bytes() for path in (run / "checkpoints").glob("*/result.json")}
+    before = started(run), {path: path.read_bytes() for path in (run / "checkpoints").glob("*/result.json")}
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert before == (
-        _started(run),
+        started(run),
         {path: path.read_bytes() for path in (run / "checkpoints").glob("*/result.json")},
     )
     evaluated = subprocess.run(

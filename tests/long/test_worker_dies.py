@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 from pqsearch.study import read_study
+from tests.chaos.ledger import started
 from tests.conftest import write_spec
 
 pytestmark = pytest.mark.long
@@ -26,11 +26,6 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-def _started(run: Path) -> list[tuple[int, int, int]]:
-    lines = [line for path in (run / "logs").glob("started-*.jsonl") for line in path.read_text().splitlines()]
-    return [(row["id"], row["rung"], row["repeat"]) for row in map(json.loads, lines)]
 
 
 def test_the_search_survives_its_workers(tmp_path: Path) -> None:
@@ -46,7 +41,7 @@ def test_the_search_survives_its_workers(tmp_path: Path) -> None:
     try:
         for wanted in (8, 30):
             deadline = time.monotonic() + 240
-            while len(_started(run)) < wanted and time.monotonic() < deadline and process.poll() is None:
+            while len(started(run)) < wanted and time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.1)
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
             workers = [
@@ -65,8 +60,8 @@ def test_the_search_survives_its_workers(tmp_path: Path) -> None:
     assert sum(row["state"] == "done" for row in rows) == 30
     results = [(row["id"], entry["rung"], entry["repeat"]) for row in rows for entry in row["measurements"]]
     assert len(results) == len(set(results))
-    started = _started(run)
-    assert len(started) - len(set(started)) <= 2  # what was in flight when its worker died
+    begun = started(run)
+    assert len(begun) - len(set(begun)) <= 2  # what was in flight when its worker died
 
 
 def test_an_interrupted_search_says_so_and_the_same_command_continues(tmp_path: Path) -> None:
@@ -74,9 +69,9 @@ def test_an_interrupted_search_says_so_and_the_same_command_continues(tmp_path: 
     command = [sys.executable, "-m", "pqsearch", "search", str(spec)]
     for number in (signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        before = len(_started(run)) if (run / "logs").is_dir() else 0
+        before = len(started(run)) if (run / "logs").is_dir() else 0
         deadline = time.monotonic() + 120
-        while (not (run / "logs").is_dir() or len(_started(run)) < before + 2) and time.monotonic() < deadline:
+        while (not (run / "logs").is_dir() or len(started(run)) < before + 2) and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(number)
         _, errors = process.communicate(timeout=120)
@@ -84,14 +79,14 @@ def test_an_interrupted_search_says_so_and_the_same_command_continues(tmp_path: 
         assert "interrupted: nothing finished is lost" in errors
         assert "Traceback" not in errors
     assert subprocess.run(command, check=False).returncode == 0
-    started = _started(run)
+    begun = started(run)
     paid = [
         (row["id"], entry["rung"], entry["repeat"])
         for row in read_study(run / "journal.jsonl").candidates()
         for entry in row["measurements"]
     ]
     assert len(paid) == len(set(paid))
-    assert len(started) - len(set(started)) <= 4
+    assert len(begun) - len(set(begun)) <= 4
 
 
 def test_a_second_process_is_refused_while_the_first_one_searches(tmp_path: Path) -> None:
