@@ -15,12 +15,16 @@ from torch.nn import functional
 
 from trainers.data import Loader
 from trainers.device import mixed_precision
-from trainers.quantized import step_parameters
+from trainers.quantized import quantizers, step_parameters
 from trainers.seeds import derive, seeded
 
 #: Step sizes are small numbers beside weights: at the full learning rate a short fine-tune drives some of them to zero,
 #: and with them their channels, for good.
 STEP_SHARE = 0.1
+#: What one update leaves of a step at least, as a share of it. Where many values are clipped the gradient of a step is so large
+#: that even so a few updates take it past zero, where all values are quantised to the same and hardly anything leads back.
+#: To stay above zero is not enough: with a tenth left, most networks that this kills die all the same.
+STEP_LEFT = 0.5
 
 
 class Diverged(Exception):
@@ -79,8 +83,7 @@ class Trainer:
                 loss = self._loss(self.model(images), images, labels)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            self._update()
             self.step += 1
             total, count = total + loss.detach(), count + 1
             # Waiting for a GPU at every step would cost more than finding out a little later.
@@ -90,6 +93,15 @@ class Trainer:
         if not math.isfinite(mean):
             raise Diverged(f"the loss became {mean} by step {self.step}")
         return mean
+
+    def _update(self) -> None:
+        steps = [grid.step for _, grid in quantizers(self.model) if isinstance(grid.step, nn.Parameter)]
+        least = [STEP_LEFT * step.detach() for step in steps]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        with torch.no_grad():
+            for step, bound in zip(steps, least, strict=True):
+                step.clamp_(min=bound)
 
     def _loss(self, outputs: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         recipe = self.recipe

@@ -13,7 +13,7 @@ from pqsearch.plan import LayerPlan, Plan
 from tests.trainers.small import CPU, small_data, small_spec
 from trainers import files, loop
 from trainers.baseline import initial_model
-from trainers.compress import compress
+from trainers.compress import calibrate_steps, compress
 from trainers.data import Loader
 from trainers.loop import STEP_SHARE, Diverged, Recipe, Trainer, distillation_loss, evaluate, parameter_groups, schedule
 from trainers.quantized import step_parameters
@@ -69,6 +69,42 @@ def test_weights_decay_but_batch_norm_biases_and_steps_do_not() -> None:
     assert steps["weight_decay"] == 0
     assert steps["share"] == STEP_SHARE < free["share"] == decayed["share"] == 1
     assert sum(len(group["params"]) for group in (decayed, free, steps)) == len(list(model.parameters()))
+
+
+def _quantised_net(per_channel: bool = True) -> nn.Module:
+    plan = Plan(layers={"1": LayerPlan(8, 8), "4": LayerPlan(8, 8)})
+    options = {"per_channel": per_channel}
+    net = compress(_net().eval(), plan, input_shape=(1, 2, 2), quantizer_options=options)
+    calibrate_steps(net, _batches()[0][0])
+    return net
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("amp", [False, True])
+def test_however_hard_it_is_pushed_a_step_keeps_half_of_itself_in_an_update(
+    monkeypatch: pytest.MonkeyPatch, amp: bool, optimizer: str, per_channel: bool
+) -> None:
+    monkeypatch.setattr(loop, "mixed_precision", lambda device: torch.bfloat16)
+    net = _quantised_net(per_channel)
+    steps = step_parameters(net)
+    before = [step.detach().clone() for step in steps]
+    for step in steps:
+        step.register_hook(lambda gradient: torch.full_like(gradient, 1e4))
+    Trainer(net, Recipe(steps=100, lr=10.0, optimizer=optimizer, amp=amp), CPU).run(_batches(3))
+    for step, start in zip(steps, before, strict=True):
+        assert torch.equal(step.detach(), start / 8)
+
+
+def test_steps_that_keep_half_of_themselves_are_trained_as_without_that_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained() -> list[torch.Tensor]:
+        net = _quantised_net()
+        Trainer(net, Recipe(steps=6, lr=0.005), CPU).run(_batches())
+        return list(net.state_dict().values())
+
+    bounded = trained()
+    monkeypatch.setattr(loop, "STEP_LEFT", -1.0)
+    assert all(torch.equal(a, b) for a, b in zip(bounded, trained(), strict=True))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
