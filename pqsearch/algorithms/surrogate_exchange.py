@@ -1,13 +1,15 @@
 """Exchange moves between good plans, screened by a surrogate: the default, made for few and noisy evaluations.
 
-Plans lie on their budgets, so a good step gives one layer what it takes from others: some knobs go up, others down, and
-repair settles the rest. A few such children of the best plans are judged by one function drawn from a Gaussian process
-(`_surrogate`), and the best of them is measured (Thompson sampling: Biometrika 1933; Russo et al., A Tutorial on Thompson
-Sampling, 2018): what is uncertain is tried as often as it may be best, and proposals made at once differ. Few children and one
-generation of them on purpose: breeding on against the surrogate finds what it is wrong about. The best plans are the best by
-the process' mean and not by the score, which noise flatters. Results of lower rungs, and failures, count as worse than all of
-a higher one, in their order. Several objectives are weighed against each other anew for every candidate (ParEGO: Knowles, IEEE
-Transactions on Evolutionary Computation 2006).
+A child takes each knob from any of the best plans (gene-pool recombination: Mühlenbein & Paaß, PPSN 1996), or it is one of them
+moved by what sets two others apart (differential evolution: Storn & Price, Journal of Global Optimization 1997): steps as large
+as the plans still differ. Plans lie on their budgets, so then one layer is given what others lose: some knobs go up, as many
+down, and repair settles the rest. A few such children are judged by one function drawn from a Gaussian process (`_surrogate`),
+and the best of them is measured (Thompson sampling: Biometrika 1933; Russo et al., A Tutorial on Thompson Sampling, 2018): what
+is uncertain is tried as often as it may be best, and proposals made at once differ. Few children and one generation of them on
+purpose: breeding on against the surrogate finds what it is wrong about. The best plans are the best by the process' mean and not
+by the score, which noise flatters. Results of lower rungs, and failures, count as worse than all of a higher one, in their order.
+Several objectives are weighed against each other anew for every candidate (ParEGO: Knowles, IEEE Transactions on Evolutionary
+Computation 2006).
 """
 
 from __future__ import annotations
@@ -136,14 +138,15 @@ class Algorithm:
         return children[fresh[0]] if fresh else parents[0]
 
     def _litter(self, rng: np.random.Generator, parents: IntArray) -> IntArray:
-        """Children (children, knobs), not repaired: crossover for half of them, then an exchange."""
+        """Children (children, knobs), not repaired: of all parents, half of them as a difference, and then an exchange."""
         count, knobs = self._children, parents.shape[1]
-        first, second = rng.integers(len(parents), size=(2, count))
-        mixed = (rng.random((count, knobs)) < 0.5) & (rng.random(count) < 0.5)[:, None]
-        litter = np.where(mixed, parents[second], parents[first])
-        # As many knobs go up as go down, one to three each.
-        pairs = rng.integers(1, 4, size=count)
-        order = rng.random((count, len(self._free))).argsort(1)[:, :6]
+        first, second, third = rng.integers(len(parents), size=(3, count))
+        pooled = parents[rng.integers(len(parents), size=(count, knobs)), np.arange(knobs)]
+        moved = parents[first] + parents[second] - parents[third]
+        litter = np.where((rng.random(count) < 0.5)[:, None], moved, pooled)
+        # As many knobs go up as go down, one or two each.
+        pairs = rng.integers(1, 3, size=count)
+        order = rng.random((count, len(self._free))).argsort(1)[:, :4]
         for place in range(order.shape[1]):
             step = np.where(place < 2 * pairs, 1 - 2 * (place % 2), 0)
             litter[np.arange(count), self._free[order[:, place]]] += step
