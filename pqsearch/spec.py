@@ -263,6 +263,11 @@ class WorkersSpec(_Section):
     count: int = Field(1, ge=1, description="Workers.")
     cpus: float = Field(1, gt=0, description="CPU cores of each; also its torch threads.")
     gpus: float = Field(0, ge=0, description="GPUs of each; a fraction shares one.")
+    silence_seconds: float = Field(
+        60.0,
+        ge=1,
+        description="A worker that gives no sign of life for so long is ended and replaced; what it held is handed out again.",
+    )
     price: float | None = Field(
         None,
         ge=0,

@@ -86,6 +86,8 @@ class Study:
         self._halving = Halving(settings, self._state)
         self._seats: dict[str, str] = {}
         self._setups: dict[str, list[str]] = {}
+        self._given_up: set[str] = set()  # incarnations that lost their seat without having left it
+        self._unnoticed: set[str] = set()  # seats of workers given up, whose end nobody else has noticed yet
         self._no_more = False  # the algorithm has nothing to propose under a target's present limit
         self.aborted: str | None = None
         wanted = json.loads(json.dumps(dict(fingerprint or {})))  # as it reads back from the journal
@@ -114,8 +116,11 @@ class Study:
 
     def join(self, seat: str, incarnation: str, capacity: Mapping[str, Any]) -> None:
         """A worker sits down. A new incarnation of a seat frees what the old one held."""
-        if self._seats.get(seat) not in (None, incarnation):
+        known = self._seats.get(seat)
+        if known and known != incarnation:
             self.leave(seat, None, "another worker took its seat", died=True)
+            self._given_up.add(known)
+        self._unnoticed.discard(seat)
         self._seats[seat] = incarnation
 
     def exchange(self, calls: Sequence[Call]) -> list[Answer]:
@@ -125,7 +130,7 @@ class Study:
             self._end_generation()
         if self.aborted or self._state.finished:
             return [Finished()] * len(calls)
-        asking = [call for call in calls if call.number]
+        asking = [call for call in calls if call.number and call.seat not in self._unnoticed]
         given = self._hand(asking)
         short = sum(
             call.number - len(keys)
@@ -150,8 +155,28 @@ class Study:
         """Up to `number` items: first what this seat holds, then what a crash left behind, then new candidates."""
         return self.exchange([Call(seat, number=number)])[0]
 
-    def beat(self, seat: str) -> None:
-        """A sign of life from a worker that waits."""
+    def beat(self, seat: str, incarnation: str) -> bool:
+        """A sign of life from a worker that has sat down; False where it was given up. A study that has begun anew meanwhile
+        knows it again from here.
+        """
+        if incarnation in self._given_up:
+            return False
+        self._seats[seat] = self._seats.get(seat) or incarnation
+        return True
+
+    def expect(self, seat: str) -> None:
+        """Somebody sits there, of whom a study that has begun anew has not heard yet."""
+        self._seats.setdefault(seat, "")
+
+    def give_up(self, seat: str, reason: str) -> None:
+        """A worker is silent. It counts as one that died, is given nothing more, and what it still brings counts once."""
+        incarnation = self._seats.get(seat)
+        if incarnation is None:  # it has not sat down yet
+            self.setup_failed(seat, reason)
+            return
+        self.leave(seat, None, reason, died=True)
+        self._given_up.add(incarnation)
+        self._unnoticed.add(seat)
 
     def report(self, seat: str, results: Sequence[Result]) -> None:
         """Take finished rungs in. Idempotent: what was acknowledged before is ignored."""
@@ -169,6 +194,9 @@ class Study:
         """A worker is gone; its items go back to the front of the queue and resume at their rung."""
         known = self._seats.get(seat)
         if incarnation is not None and incarnation != known:
+            return
+        if died and known is None and seat in self._unnoticed:
+            self._unnoticed.discard(seat)
             return
         if died and known is None:
             # It never sat down: a set-up that failed, which the worker may have told already.

@@ -69,6 +69,7 @@ FLOORS = (
         "pqsearch.asking",
         "pqsearch.confirming",
         "pqsearch.leases",
+        "pqsearch.heartbeats",
         "pqsearch.worker_time",
         "pqsearch.local",
         "pqsearch.space_of",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import ray
 
+from pqsearch.heartbeats import LOOKS, Heartbeats
 from pqsearch.journal.optuna_mirror import Mirror
 from pqsearch.open_study import OpenedStudy, open_study
 from pqsearch.plan import ModelInfo, Result
@@ -33,6 +36,9 @@ class StudyService:
         self._calls: list[tuple[Call, asyncio.Future[Answer]]] = []
         self._following: asyncio.Task[None] | None = None
         self._followed = 0
+        self._beats = Heartbeats(self._arguments[0].workers.silence_seconds, time.monotonic)
+        self._workers: dict[str, Any] = {}  # actors by seat, to end those that are silent
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def _study(self) -> Study:
@@ -82,11 +88,38 @@ class StudyService:
     async def fail(self, seat: str, id: int, reason: str, repeat: int) -> None:
         self._study.fail(seat, id, reason, repeat)
 
-    async def beat(self, seat: str) -> None:
-        self._study.beat(seat)
+    async def beat(self, seat: str, incarnation: str, worker: Any, seated: bool) -> bool:
+        """A sign of life, also from a worker that still loads its data; False tells it that it was given up."""
+        if seated and not self._study.beat(seat, incarnation):
+            return False
+        self._watch(seat, worker)
+        return True
+
+    async def expect(self, workers: Mapping[str, Any]) -> None:
+        """Workers that run, by seat: a study that has begun anew must notice also those of them that never speak again."""
+        for seat, worker in workers.items():
+            self._study.expect(seat)
+            if seat not in self._beats:
+                self._watch(seat, worker)
+
+    def _watch(self, seat: str, worker: Any) -> None:
+        self._beats.hear(seat)
+        self._workers[seat] = worker
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._give_up_the_silent())
+
+    async def _give_up_the_silent(self) -> None:
+        while True:
+            await asyncio.sleep(self._beats.seconds / LOOKS)
+            for seat in self._beats.silent():
+                self._study.give_up(seat, f"gave no sign of life for {self._beats.seconds:g} s")
+                # Ray ends its process, a stopped one too, and Tune, which notices, starts another.
+                ray.kill(self._workers.pop(seat))
 
     async def leave(self, seat: str, incarnation: str | None, reason: str, died: bool = False) -> None:
         self._study.leave(seat, incarnation, reason, died)
+        self._beats.forget(seat)
+        self._workers.pop(seat, None)  # Ray keeps an actor as long as anybody knows it
 
     async def setup_failed(self, seat: str, reason: str) -> None:
         self._study.setup_failed(seat, reason)
@@ -95,7 +128,13 @@ class StudyService:
         self._study.stumbled(seat, incarnation, reason)
 
     async def progress(self) -> dict[str, Any]:
-        return {**self._study.progress(), "aborted": self._study.aborted, "finished": self._study.finished}
+        state = self._study.state
+        return {
+            **self._study.progress(),
+            "aborted": self._study.aborted,
+            "finished": state.finished,
+            "epoch": state.epoch,
+        }
 
     async def close(self) -> None:
         """Bring the mirror up to date and give the lock back."""

@@ -74,6 +74,7 @@ def _fit(
 ) -> None:
     resources = {"cpu": spec.workers.cpus, "gpu": spec.workers.gpus}
     seats = [f"worker-{number}" for number in range(spec.workers.count)]
+    scheduler = PopulationScheduler(name)
     tuner = tune.Tuner(
         tune.with_resources(worker, resources),
         param_space={
@@ -83,7 +84,7 @@ def _fit(
             "run_dir": str(run.path),
         },
         tune_config=tune.TuneConfig(
-            scheduler=PopulationScheduler(name),
+            scheduler=scheduler,
             trial_dirname_creator=lambda trial: str(trial.config["seat"]),
             trial_name_creator=lambda trial: str(trial.config["seat"]),
         ),
@@ -95,7 +96,7 @@ def _fit(
             verbose=0,
         ),
     )
-    watcher = Watcher(study, progress)
+    watcher = Watcher(study, progress, scheduler.running)
     try:
         with watcher:
             tuner.fit()

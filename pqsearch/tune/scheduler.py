@@ -19,9 +19,20 @@ class PopulationScheduler(TrialScheduler):
         super().__init__()
         self._study_name = study
         self._failed_once = False
+        self._trials: dict[str, Trial] = {}
+
+    def running(self) -> dict[str, Any]:
+        """The actors of workers that have begun, by seat."""
+        actors = {
+            seat: trial.temporary_state.ray_actor
+            for seat, trial in list(self._trials.items())
+            if trial.status == Trial.RUNNING
+        }
+        return {seat: actor for seat, actor in actors.items() if actor is not None}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Nothing to prepare: a seat is known to the study when its worker joins."""
+        """A seat is known to the study when its worker joins."""
+        self._trials[str(trial.config["seat"])] = trial
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         self._failed_once = True

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
@@ -28,16 +28,19 @@ def ended(reason: str) -> str:
 
 
 class Watcher(threading.Thread):
-    """Use it as a context around what waits for the search. `lost` says what is gone, once something is.
+    """Use it as a context around what waits for the search. A study that has begun anew is told which `workers` run.
 
-    Then whatever the main thread waits for is interrupted, if that is where the context began: Ray's own calls would wait for
-    processes that do not come back. Where they cannot even be interrupted Ray would end this process in a moment; it ends here
-    instead, with a line that says why.
+    `lost` says what is gone, once something is. Then whatever the main thread waits for is interrupted, if that is where the
+    context began: Ray's own calls would wait for processes that do not come back. Where they cannot even be interrupted Ray
+    would end this process in a moment; it ends here instead, with a line that says why.
     """
 
-    def __init__(self, study: Any, progress: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, study: Any, progress: Callable[[dict[str, Any]], None], workers: Callable[[], Mapping[str, Any]]
+    ) -> None:
         super().__init__(daemon=True)
-        self._study, self._progress = study, progress
+        self._study, self._progress, self._workers = study, progress, workers
+        self._epoch: int | None = None
         self._over = threading.Event()
         self._in_main = threading.current_thread() is threading.main_thread()
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
@@ -75,6 +78,9 @@ class Watcher(threading.Thread):
             state = ray.get(self._study.progress.remote(), timeout=ANSWER_SECONDS)
         except Exception:  # the actor is restarting, or Ray is ending
             return "the study does not answer"
+        if state["epoch"] != self._epoch:
+            self._epoch = state["epoch"]
+            self._study.expect.remote(dict(self._workers()))
         self._progress({**state, "stage": "search"})
         try:
             socket.create_connection(self._gcs, timeout=ANSWER_SECONDS).close()

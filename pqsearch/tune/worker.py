@@ -18,6 +18,7 @@ from pqsearch.plan import Item, Result
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import parse_spec
 from pqsearch.study_fold import Key
+from pqsearch.tune.beats import Beats
 from pqsearch.tune.lane import Lane
 from pqsearch.tune.time_limits import TimeLimits
 
@@ -34,6 +35,9 @@ class Worker(tune.Trainable):
         self.seat: str = config["seat"]
         self.incarnation = uuid.uuid4().hex
         self.study = ray.get_actor(config["study"])
+        spec = parse_spec(config["spec"])
+        self.beats = Beats(self.study, self.seat, self.incarnation, spec.workers.silence_seconds)
+        self.beats.start()
         started = time.monotonic()
         try:
             self.context = self.load(config)
@@ -42,8 +46,7 @@ class Worker(tune.Trainable):
             raise
         logs = RunDirectory(config["run_dir"]).logs
         self.started = logs / f"started-{self.seat}.jsonl"
-        rungs = parse_spec(config["spec"]).rungs
-        self.limits = TimeLimits([rung.max_seconds for rung in rungs], logs / f"hung-{self.seat}.log")
+        self.limits = TimeLimits([rung.max_seconds for rung in spec.rungs], logs / f"hung-{self.seat}.log")
         capacity = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -51,6 +54,7 @@ class Worker(tune.Trainable):
             **self.capacity(),
         }
         ray.get(self.study.join.remote(self.seat, self.incarnation, capacity))
+        self.beats.seated = True
         self.lane = Lane(self._begin, time.monotonic)
 
     def step(self) -> dict[str, Any]:
@@ -70,11 +74,11 @@ class Worker(tune.Trainable):
             else:
                 time.sleep(poll)
                 poll = min(2 * poll, LONGEST_POLL_SECONDS)
-        ray.get(self.study.beat.remote(self.seat))
         return {"results": rows, "done": False, **scalars}
 
     def cleanup(self) -> None:
         self.lane.flush()
+        self.beats.stop()
         ray.get(self.study.leave.remote(self.seat, self.incarnation, "the worker ended"))
 
     def _begin(self, results: Sequence[Result], number: int, holding: Sequence[Key]) -> Callable[[], dict[str, Any]]:
@@ -105,6 +109,7 @@ class Worker(tune.Trainable):
             trouble = _trouble(error)
             if trouble is not None:
                 self.lane.flush()
+                self.beats.stop()
                 ray.get(self.study.stumbled.remote(self.seat, self.incarnation, trouble))
             raise
 

@@ -1,4 +1,4 @@
-"""Workers whose candidates hang, kill, leak and raise on purpose; real processes, no training."""
+"""Workers whose candidates hang, kill, leak, stop and raise on purpose; real processes, no training."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import os
 import resource
 import signal
 import time
+from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.tune.worker import Worker
 
-HANGS, KILLS, LEAKS, DIVERGES = 4, 6, 8, 10
+HANGS, KILLS, LEAKS, DIVERGES, STOPS, HOLDS = 4, 6, 8, 10, 12, 14
 #: Address space that a leaking evaluation may have beside what its process has already.
 ROOM = 2**28
 
 
-class Misbehaving(Worker):
-    """Most candidates are worth something that depends on their plan, and take a moment."""
+class Light(Worker):
+    """Knows no data; a candidate is worth something that depends on its plan, and takes a moment."""
 
     def load(self, config: dict[str, Any]) -> Any:
         return None
@@ -27,16 +29,27 @@ class Misbehaving(Worker):
 
     def evaluate(self, item: Item) -> Result:
         time.sleep(0.05)
+        share = int(item.plan.hash, 16) / 16**16
+        weights = None if item.last else f"{item.id}-{item.repeat}-{item.rung}.pth"
+        return Result(item.id, item.rung, item.repeat, Accuracy(share, 100), 1 - share, {"score": 0.05}, weights)
+
+
+class Misbehaving(Light):
+    """Some candidates do what no candidate should."""
+
+    def evaluate(self, item: Item) -> Result:
         if item.repeat == 0 and item.id == HANGS:
             time.sleep(3600)
         if item.repeat == 0 and item.id == KILLS:
             os.kill(os.getpid(), signal.SIGKILL)
+        if item.repeat == 0 and item.id == STOPS:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if item.repeat == 0 and item.id == HOLDS:
+            sum(repeat(1, 10**13))  # hours, in which nothing else gets the interpreter, no signal handler either
         if item.repeat == 0 and item.id == LEAKS:
             return _leaks(item)
-        share = int(item.plan.hash, 16) / 16**16
-        loss = float("nan") if item.id == DIVERGES else 1 - share
-        weights = None if item.last else f"{item.id}-{item.repeat}-{item.rung}.pth"
-        return Result(item.id, item.rung, item.repeat, Accuracy(share, 100), loss, {"score": 0.05}, weights)
+        result = super().evaluate(item)
+        return replace(result, loss=float("nan")) if item.id == DIVERGES else result
 
 
 def _leaks(item: Item) -> Result:

@@ -16,7 +16,7 @@ from pqsearch.local import run_locally
 from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Proposal, Wait
 from pqsearch.settings import Settings
-from pqsearch.study import Study, read_study
+from pqsearch.study import Call, Study, read_study
 from tests.pqsearch.problems import Knapsack, separable
 
 PROBLEM = Knapsack([3] * 6)
@@ -120,6 +120,66 @@ def test_a_late_report_of_a_worker_given_up_on_still_counts(tmp_path: Path) -> N
     study.report("b", [_result(item)])
     assert _count(tmp_path / "j", "reported") == 1
     assert _items(study, "b")[0].id == 1
+
+
+def test_a_worker_given_up_is_handed_nothing_more_and_its_death_counts_once(tmp_path: Path) -> None:
+    study, _ = _open(tmp_path / "j", Settings(evaluations=4))
+    study.join("a", "1", {})
+    (item,) = _items(study, "a")
+    study.give_up("a", "gave no sign of life for 60 s")
+    assert isinstance(study.ask("a"), Wait), "whatever it asks for when it comes back"
+    assert study.beat("a", "1") is False
+    study.leave("a", None, "the worker died", died=True)  # as Ray notices that it was ended
+    study.join("a", "2", {})
+    assert study.beat("a", "2")
+    assert _items(study, "a") == [item]
+    (died,) = [event for event in read_events(tmp_path / "j") if event["type"] == "died"]
+    assert (died["id"], died["alone"], died["reason"]) == (0, True, "gave no sign of life for 60 s")
+    assert read_study(tmp_path / "j").tasks == study.state.tasks
+    study.leave("a", None, "the worker died", died=True)
+    assert study.candidates()[0]["failure"] == "took down 2 workers, the last one: the worker died"
+    assert study.aborted is None
+
+
+def test_what_a_given_up_worker_asks_for_with_what_it_holds_goes_to_another_one(tmp_path: Path) -> None:
+    study, _ = _open(tmp_path / "j", Settings(evaluations=4))
+    study.join("a", "1", {})
+    (item,) = _items(study, "a")
+    study.give_up("a", "silent")
+    (answer,) = study.exchange([Call("a", [], 1, [(item.id, item.repeat)])])
+    assert isinstance(answer, Wait)
+    assert _items(study, "b") == [item]
+
+
+def test_a_study_that_begins_anew_knows_its_workers_by_their_beats(tmp_path: Path) -> None:
+    study, journal = _open(tmp_path / "j", Settings(evaluations=4))
+    study.join("a", "1", {})
+    (item,) = _items(study, "a")
+    journal.close()
+    study, _ = _open(tmp_path / "j", Settings(evaluations=4))
+    study.expect("a")
+    study.expect("b")
+    assert study.beat("a", "1")
+    assert study.progress()["workers"] == 2
+    study.exchange([Call("a", [], 1, [(item.id, item.repeat)])])
+    for seat in "ab":
+        study.give_up(seat, "silent")
+    assert _count(tmp_path / "j", "died") == 2, "both tasks of the one that held any"
+    for seat in "abab":  # b was never heard, but it sat there
+        study.leave(seat, None, "the worker died", died=True)
+        study.join(seat, f"{seat}2", {})
+        assert study.aborted is None
+
+
+def test_a_worker_that_falls_silent_before_it_sat_down_counts_as_a_failed_set_up(tmp_path: Path) -> None:
+    study, _ = _open(tmp_path / "j", Settings(evaluations=4))
+    for _ in range(3):
+        assert study.aborted is None
+        study.give_up("a", "gave no sign of life for 60 s")
+        study.leave("a", None, "the worker died", died=True)
+    assert study.aborted == (
+        "a could not work 3 times: gave no sign of life for 60 s; mend that, then the same command continues"
+    )
 
 
 def test_what_a_dead_worker_left_comes_before_anything_new_is_asked(tmp_path: Path) -> None:
