@@ -262,7 +262,7 @@ class WorkersSpec(_Section):
 
     count: int = Field(1, ge=1, description="Workers.")
     cpus: float = Field(1, gt=0, description="CPU cores of each; also its torch threads.")
-    gpus: float = Field(0, ge=0, description="GPUs of each; a fraction shares one.")
+    gpus: float = Field(0, ge=0, description="GPUs of each; a fraction shares one, and takes no more of its memory.")
     silence_seconds: float = Field(
         60.0,
         ge=1,

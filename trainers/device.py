@@ -13,6 +13,8 @@ from pqsearch.errors import UserError
 #: many it gives the memory back after every layer, and a third of the time goes into getting it anew.
 EVALUATED_ELEMENTS = {"cpu": 2**18, "cuda": 2**21}
 MOST_EVALUATED, FEWEST_EVALUATED = 512, 8
+#: What a process takes of a GPU beside its tensors: the CUDA context and the libraries' kernels.
+CONTEXT_BYTES = 500 * 2**20
 
 
 def pick(gpus: float) -> torch.device:
@@ -22,6 +24,23 @@ def pick(gpus: float) -> torch.device:
     if not torch.cuda.is_available():
         raise UserError(f"workers.gpus: torch sees no GPU on {platform.node()}, got {gpus:g}; set it to 0")
     return torch.device("cuda", 0)
+
+
+def memory_fraction(gpus: float, total: int) -> float:
+    """The part of a GPU with `total` bytes that the tensors of a worker may take whose share is `gpus`: all of it from one on,
+    else the share less what each process takes by itself, so that as many workers as there are shares have room.
+    """
+    if gpus >= 1:
+        return 1.0
+    # On a GPU that is too small for so many processes something must be left all the same.
+    return max(gpus - CONTEXT_BYTES / total, gpus / 2)
+
+
+def limit_memory(device: torch.device, gpus: float) -> None:
+    """From now on this process runs out of memory at its own share, not at that of another worker; on a CPU nothing changes."""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(memory_fraction(gpus, total), device)
 
 
 def mixed_precision(device: torch.device) -> torch.dtype | None:

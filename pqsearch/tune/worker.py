@@ -121,14 +121,16 @@ class Worker(tune.Trainable):
 def _context(config: dict[str, Any]) -> Any:
     # torch is loaded here, in the worker, after its environment is set.
     from pqsearch.prepare import load_data
-    from trainers.device import pick, set_threads
+    from trainers.device import limit_memory, pick, set_threads
     from trainers.proxy import make_context
 
     spec = parse_spec(config["spec"])
     run = RunDirectory(config["run_dir"])
     set_threads(spec.workers.cpus)
+    device = pick(spec.workers.gpus)
+    limit_memory(device, spec.workers.gpus)
     dataset, splits = load_data(spec)
-    return make_context(spec, dataset, splits, run.baseline, run.scratch, pick(spec.workers.gpus))
+    return make_context(spec, dataset, splits, run.baseline, run.scratch, device)
 
 
 def _trouble(error: BaseException | None) -> str | None:

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from pqsearch.errors import UserError
-from trainers.device import evaluation_batch, fingerprint, mixed_precision, pick, set_threads
+from trainers.device import (
+    CONTEXT_BYTES,
+    evaluation_batch,
+    fingerprint,
+    limit_memory,
+    memory_fraction,
+    mixed_precision,
+    pick,
+    set_threads,
+)
 from trainers.seeds import derive, numpy_generator, seeded, torch_generator
 
 
@@ -43,6 +52,25 @@ def test_a_gpu_that_is_not_there_is_the_users_mistake(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"^workers\.gpus: "):
         pick(0.5)
+
+
+@pytest.mark.parametrize(("gpus", "gigabytes"), [(0.5, 8), (0.25, 8), (0.25, 80), (0.1, 16)])
+def test_as_many_workers_as_there_are_shares_fit_on_a_gpu_with_their_processes(gpus: float, gigabytes: int) -> None:
+    total = gigabytes * 2**30
+    one = memory_fraction(gpus, total) * total + CONTEXT_BYTES
+    assert one / gpus == pytest.approx(total)
+
+
+def test_a_worker_with_a_whole_gpu_or_several_is_not_limited() -> None:
+    assert memory_fraction(1, 2**34) == memory_fraction(2, 2**34) == 1.0
+
+
+def test_on_a_gpu_that_is_too_small_for_its_workers_half_a_share_is_left() -> None:
+    assert memory_fraction(0.1, 2**31) == 0.05
+
+
+def test_the_memory_of_a_cpu_is_not_limited() -> None:
+    limit_memory(torch.device("cpu"), 0.25)
 
 
 @pytest.mark.parametrize("native", [True, False])
