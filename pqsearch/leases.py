@@ -11,7 +11,8 @@ from pqsearch.study_fold import Fold, Key, Task
 class Leases:
     """Hands a study's open tasks out, each to one seat: probes first, then candidates, oldest first.
 
-    A task that may have taken a worker down is handed out alone, so that the next death, if there is one, is its own.
+    A task that may have taken a worker down is handed out alone, so that the next death, if there is one, is its own. One that
+    found its share of a GPU too small gets the whole of one: nobody who shares it is given anything until that task is over.
     """
 
     def __init__(self, state: Fold) -> None:
@@ -19,9 +20,16 @@ class Leases:
         self._waiting: list[tuple[bool, int, int, Key]] = []
         self._holders: dict[Key, str] = {}
         self._held: dict[str, dict[Key, None]] = {}
+        self._shares: dict[str, str] = {}  # by seat, the GPU that it shares with others
+        self._kept: dict[str, Key] = {}  # GPUs that are kept free for a task, or have been given to it
 
     def __len__(self) -> int:
         return len(self._holders)
+
+    def sit(self, seat: str, shares: str | None) -> None:
+        """Somebody sits at a seat, and `shares` that GPU with all others who say so."""
+        if shares is not None:
+            self._shares[seat] = shares
 
     def hand(self, seat: str, number: int, holding: Collection[Key] = (), more: bool = True) -> list[Key]:
         """Up to `number` tasks for a seat that knows of those it is `holding`: first what it was handed and does not know
@@ -33,8 +41,8 @@ class Leases:
                 self._give(seat, key)
         mine = self._held.get(seat, {})
         found = [key for key in mine if key not in holding][:number]
-        while more and len(found) < number and self.free_for(seat):
-            task = self._next(alone=bool(mine))
+        while more and len(found) < number:
+            task = self._next(seat) if self.free_for(seat) else self._kept_for(seat)
             if task is None:
                 break
             key = task.id, task.repeat
@@ -50,9 +58,11 @@ class Leases:
         return mine
 
     def free_for(self, seat: str) -> bool:
-        """Whether a seat may be given something: not while it holds what may take it down."""
+        """Whether a seat may be given something: not while it holds what may take it down, or its GPU is another's."""
         held = self._held.get(seat)
-        return not held or not any(self._state.tasks[key].suspect for key in held)
+        if held and any(self._state.tasks[key].suspect for key in held):
+            return False
+        return self._shares.get(seat) not in self._kept
 
     def waits(self) -> bool:
         """Whether any task waits for a seat."""
@@ -63,29 +73,63 @@ class Leases:
         holder = self._holders.pop(key, None)
         if holder is not None:
             del self._held[holder][key]
+        if key in self._kept.values():
+            self._kept = {gpu: kept for gpu, kept in self._kept.items() if kept != key}
 
     def give_back(self, seat: str) -> list[Key]:
-        """All that a seat holds waits again."""
+        """All that a seat holds waits again; nobody sits there."""
         keys = list(self._held.pop(seat, {}))
         for key in keys:
-            del self._holders[key]
-            self._wait(key)
+            self.put_back(key)
+        gpu = self._shares.pop(seat, None)
+        if gpu is not None and gpu not in self._shares.values():
+            self._kept.pop(gpu, None)
         return keys
 
-    def _next(self, alone: bool) -> Task | None:
-        """The first task that waits, taken out; `alone` says that its seat holds others, so that it may not be a suspect."""
-        first = self._first()
-        if first is None:
-            return None
-        suspects = []
-        while first is not None and alone and first.suspect:
-            suspects.append(heappop(self._waiting))
-            first = self._first()
-        if first is not None:
-            heappop(self._waiting)
-        for entry in suspects:
+    def put_back(self, key: Key) -> None:
+        """A task waits again."""
+        holder = self._holders.pop(key, None)
+        if holder is not None:
+            self._held.get(holder, {}).pop(key, None)
+        self._wait(key)
+
+    def _next(self, seat: str) -> Task | None:
+        """The first task that waits and may be given to a seat, taken out."""
+        passed, found = [], None
+        while found is None and self.free_for(seat) and (first := self._first()) is not None:
+            entry = heappop(self._waiting)
+            if self._suits(first, seat):
+                found = first
+            else:
+                passed.append(entry)
+        for entry in passed:
             heappush(self._waiting, entry)
-        return first
+        return found
+
+    def _suits(self, task: Task, seat: str) -> bool:
+        """Whether a task may be given to a seat now. A GPU that one needs for itself is kept free for it from here on."""
+        if task.suspect and self._held.get(seat):
+            return False
+        gpu, key = self._shares.get(seat), (task.id, task.repeat)
+        if not task.crowded or gpu is None:
+            return True
+        if key not in self._kept.values():
+            self._kept[gpu] = key
+        return self._kept.get(gpu) == key and self._idle(gpu)
+
+    def _kept_for(self, seat: str) -> Task | None:
+        """The task that a seat's GPU is kept free for, once it is free."""
+        gpu = self._shares.get(seat)
+        key = self._kept.get(gpu) if gpu is not None else None
+        if gpu is None or key is None or key in self._holders:
+            return None
+        if key not in self._state.open:
+            del self._kept[gpu]
+            return None
+        return self._state.open[key] if self._idle(gpu) else None
+
+    def _idle(self, gpu: str) -> bool:
+        return not any(self._held.get(seat) for seat, shares in self._shares.items() if shares == gpu)
 
     def _first(self) -> Task | None:
         while self._state.opened_tasks:

@@ -226,6 +226,7 @@ class Item:
     start: str | None = None
     last: bool = True  # no rung follows: nothing to keep
     changes: tuple[Change, ...] = ()
+    alone: bool = False  # whoever shares its worker's GPU has nothing to do meanwhile
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "plan": self.plan.to_json(), "changes": [asdict(change) for change in self.changes]}
@@ -255,7 +256,8 @@ class Accuracy:
 class Result:
     """What one rung of one plan gave. `seconds` by phase: surgery, calibrate, train, score.
 
-    A diverged or out-of-memory evaluation has `failure` set (the reason in words) and no accuracy. Of the images scored the
+    A diverged or out-of-memory evaluation has `failure` set (the reason in words) and no accuracy; `crowded` says that with more
+    than its worker's share of a GPU it may succeed. Of the images scored the
     float baseline alone gets `lost` right, the plan alone `gained`: known where a target compares them.
     """
 
@@ -270,3 +272,4 @@ class Result:
     lost: int | None = None
     gained: int | None = None
     expected: tuple[float, ...] = ()  # cost of each of the item's changes
+    crowded: bool = False

@@ -22,7 +22,7 @@ from pqsearch.plan import Item, Result
 from pqsearch.probing import Probing
 from pqsearch.problem import Algorithm, Finished, Genes, Prior, Problem, Proposal, Wait
 from pqsearch.settings import Settings
-from pqsearch.study_events import check_fingerprint, failed, moved, probed, reported
+from pqsearch.study_events import check_fingerprint, crowded, failed, moved, probed, reported
 from pqsearch.study_fold import Key, Point, Task
 from pqsearch.study_state import StudyState
 from pqsearch.telling import Mover, Telling
@@ -122,6 +122,7 @@ class Study:
             self._given_up.add(known)
         self._unnoticed.discard(seat)
         self._seats[seat] = incarnation
+        self._leases.sit(seat, capacity.get("shares"))
 
     def exchange(self, calls: Sequence[Call]) -> list[Answer]:
         """Take in what all callers bring, then answer them all: two commits, however many there are."""
@@ -155,13 +156,14 @@ class Study:
         """Up to `number` items: first what this seat holds, then what a crash left behind, then new candidates."""
         return self.exchange([Call(seat, number=number)])[0]
 
-    def beat(self, seat: str, incarnation: str) -> bool:
+    def beat(self, seat: str, incarnation: str, shares: str | None = None) -> bool:
         """A sign of life from a worker that has sat down; False where it was given up. A study that has begun anew meanwhile
-        knows it again from here.
+        knows it again from here, with the GPU that it `shares`.
         """
         if incarnation in self._given_up:
             return False
         self._seats[seat] = self._seats.get(seat) or incarnation
+        self._leases.sit(seat, shares)
         return True
 
     def expect(self, seat: str) -> None:
@@ -322,6 +324,10 @@ class Study:
             task = self._state.open.get(key)
             if task is None or result.rung != expected.get(key, task.rung):
                 continue
+            if result.crowded and not task.crowded:
+                expected[key] = None
+                events.append(crowded(task, seat, result.failure or "its share of a GPU is too small"))
+                continue
             event = (reported if result.id >= 0 else probed)(seat, result, task)
             climbs = event["type"] == "reported" and not self._is_last(result.rung)
             if climbs and not result.repeat:
@@ -334,6 +340,8 @@ class Study:
             key = event["id"], event["repeat"]
             if key not in self._state.open:
                 self._leases.end(key)
+            elif event["type"] == "died":
+                self._leases.put_back(key)
 
     def _promote(self, number: int) -> int:
         """Send paused candidates on to their next rung, at most `number` of them; how many did go."""
@@ -475,6 +483,7 @@ class Study:
             repeat=task.repeat,
             start=task.start,
             last=self._is_last(task.rung),
+            alone=task.crowded,
         )
 
     def _probe(self, task: Task) -> Item:
@@ -482,8 +491,9 @@ class Study:
         assert probing is not None
         plan = self._space.table.plan(probing.genes(task.id))
         if probing.source == "table":
-            return Item(task.id, "probe", plan, rung=0)
-        return Item(task.id, "gradients", plan, rung=0, changes=tuple(probe.change for probe in probing.probes))
+            return Item(task.id, "probe", plan, rung=0, alone=task.crowded)
+        changes = tuple(probe.change for probe in probing.probes)
+        return Item(task.id, "gradients", plan, rung=0, changes=changes, alone=task.crowded)
 
     def _is_last(self, rung: int) -> bool:
         return rung == self._settings.rungs - 1

@@ -52,6 +52,19 @@ def reported(seat: str, result: Result, task: Task) -> Event:
     }
 
 
+def crowded(task: Task, seat: str, reason: str) -> Event:
+    """A worker's share of a GPU was too small for a task: no fault of its own yet, it is tried once more with a whole one."""
+    return {
+        "type": "died",
+        "id": task.id,
+        "repeat": task.repeat,
+        "alone": False,
+        "crowded": True,
+        "worker": seat,
+        "reason": reason,
+    }
+
+
 def moved(limit: float, genes: Genes) -> Event:
     """A target moves its budget to `limit`; `genes` are the plan that is expected to do best there."""
     return {"type": "moved", "limit": limit, "genes": list(genes)}

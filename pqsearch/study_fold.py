@@ -36,6 +36,7 @@ class Task:
     start: str | None = None
     deaths: int = 0  # workers that ended while they held this and nothing else
     suspect: bool = False  # a worker ended while it held this, perhaps among others
+    crowded: bool = False  # a share of a GPU was too small for it
     finished: bool = False
 
 
@@ -242,6 +243,7 @@ class Fold:
     def _on_died(self, event: Event) -> None:
         task = self.tasks[event["id"], event["repeat"]]
         task.suspect, task.deaths = True, task.deaths + event["alone"]
+        task.crowded = task.crowded or event.get("crowded", False)
 
     def _on_stopped(self, event: Event) -> None:
         self.stopped = event["reason"]

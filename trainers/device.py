@@ -43,6 +43,12 @@ def limit_memory(device: torch.device, gpus: float) -> None:
         torch.cuda.set_per_process_memory_fraction(memory_fraction(gpus, total), device)
 
 
+def release(device: torch.device) -> None:
+    """Give back what torch keeps of a GPU's memory for later."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def mixed_precision(device: torch.device) -> torch.dtype | None:
     """The short floats that `device` computes in faster than in float32: float16 on GPUs, bfloat16 on CPUs that have it.
 

@@ -27,7 +27,7 @@ from trainers.compress import calibrate_steps, compress, reestimate_norms
 from trainers.coupling import NORMS, Traced
 from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
-from trainers.device import evaluation_batch
+from trainers.device import evaluation_batch, limit_memory, release
 from trainers.layers import trace
 from trainers.loop import Diverged, Recipe, Trainer
 from trainers.loop import evaluate as evaluate_model
@@ -118,6 +118,18 @@ def evaluate(context: Context, item: Item) -> Result:
     with the candidate itself (divergence, memory) is a `failure` in the result, not an exception. The weights for the
     next rung are on disk before this returns.
     """
+    if not item.alone:
+        return _evaluate(context, item)
+    # Nobody else uses the GPU meanwhile.
+    limit_memory(context.device, 1)
+    try:
+        return _evaluate(context, item)
+    finally:
+        release(context.device)
+        limit_memory(context.device, context.spec.workers.gpus)
+
+
+def _evaluate(context: Context, item: Item) -> Result:
     seconds: dict[str, float] = {}
     if item.kind == "gradients":
         return _expected(context, item)
@@ -142,9 +154,10 @@ def evaluate(context: Context, item: Item) -> Result:
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        if context.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return Result(item.id, item.rung, item.repeat, None, None, seconds, failure=f"out of memory: {error}")
+        release(context.device)
+        failure = f"out of memory: {error}"
+        crowded = 0 < context.spec.workers.gpus < 1 and not item.alone
+        return Result(item.id, item.rung, item.repeat, None, None, seconds, failure=failure, crowded=crowded)
     weights = None
     if not item.last:
         weights = f"{item.id}-{item.repeat}-{item.rung}.pth"

@@ -88,9 +88,9 @@ class StudyService:
     async def fail(self, seat: str, id: int, reason: str, repeat: int) -> None:
         self._study.fail(seat, id, reason, repeat)
 
-    async def beat(self, seat: str, incarnation: str, worker: Any, seated: bool) -> bool:
+    async def beat(self, seat: str, incarnation: str, worker: Any, shares: str | None, seated: bool) -> bool:
         """A sign of life, also from a worker that still loads its data; False tells it that it was given up."""
-        if seated and not self._study.beat(seat, incarnation):
+        if seated and not self._study.beat(seat, incarnation, shares):
             return False
         self._watch(seat, worker)
         return True

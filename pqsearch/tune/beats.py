@@ -22,18 +22,18 @@ class Beats(threading.Thread):
     A worker that was given up and comes back hears of it here, and ends its process.
     """
 
-    def __init__(self, study: Any, seat: str, incarnation: str, silence_seconds: float) -> None:
+    def __init__(self, study: Any, seat: str, incarnation: str, shares: str | None, silence_seconds: float) -> None:
         super().__init__(daemon=True)
-        self._study, self._seat, self._incarnation = study, seat, incarnation
+        self._study = study
+        self._told = seat, incarnation, ray.get_runtime_context().current_actor, shares
         self._every = silence_seconds / BEATS
-        self._worker = ray.get_runtime_context().current_actor
         self._over = threading.Event()
         self.seated = False  # it has loaded what it needs
 
     def run(self) -> None:
         while not self._over.is_set():
             try:
-                mine = ray.get(self._study.beat.remote(self._seat, self._incarnation, self._worker, self.seated))
+                mine = ray.get(self._study.beat.remote(*self._told, self.seated))
             except ray.exceptions.RayError:
                 mine = True  # the study is away; the lane notices when that matters
             if not mine:

@@ -36,7 +36,8 @@ class Worker(tune.Trainable):
         self.incarnation = uuid.uuid4().hex
         self.study = ray.get_actor(config["study"])
         spec = parse_spec(config["spec"])
-        self.beats = Beats(self.study, self.seat, self.incarnation, spec.workers.silence_seconds)
+        self.shares = _shared_gpu(spec.workers.gpus)
+        self.beats = Beats(self.study, self.seat, self.incarnation, self.shares, spec.workers.silence_seconds)
         self.beats.start()
         started = time.monotonic()
         try:
@@ -50,6 +51,7 @@ class Worker(tune.Trainable):
         capacity = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "shares": self.shares,
             "setup_seconds": round(time.monotonic() - started, 3),
             **self.capacity(),
         }
@@ -72,6 +74,8 @@ class Worker(tune.Trainable):
                 self.lane.flush()
                 return {"results": rows, "done": True, **scalars}
             else:
+                if poll == POLL_SECONDS and self.shares is not None:
+                    self.rest()
                 time.sleep(poll)
                 poll = min(2 * poll, LONGEST_POLL_SECONDS)
         return {"results": rows, "done": False, **scalars}
@@ -94,6 +98,12 @@ class Worker(tune.Trainable):
         from trainers.device import fingerprint
 
         return {"device": str(self.context.device), **fingerprint()}
+
+    def rest(self) -> None:
+        """Nothing to do: what it shares may be another's for the moment."""
+        from trainers.device import release
+
+        release(self.context.device)
 
     def evaluate(self, item: Item) -> Result:
         from trainers.proxy import evaluate
@@ -131,6 +141,13 @@ def _context(config: dict[str, Any]) -> Any:
     limit_memory(device, spec.workers.gpus)
     dataset, splits = load_data(spec)
     return make_context(spec, dataset, splits, run.baseline, run.scratch, device)
+
+
+def _shared_gpu(gpus: float) -> str | None:
+    """The GPU that a worker shares, by a name that is the same for all who do; None where it has one for itself, or none."""
+    if not 0 < gpus < 1:
+        return None
+    return f"{ray.get_runtime_context().get_node_id()}/{ray.get_gpu_ids()[0]}"
 
 
 def _trouble(error: BaseException | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from pqsearch.plan import Item, Result
 from pqsearch.prepare import prepare
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import load_spec
+from pqsearch.study import read_study
 from pqsearch.tune.driver import search
+from tests.chaos.ledger import acknowledged, started
 from tests.conftest import write_spec
 from tests.long.misbehaving import Light
 
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.long
 
 WORKERS = 4
 PATIENCE_SECONDS = 120
+BIG, HUGE = 5, 9
 
 
 @pytest.fixture
@@ -59,6 +63,51 @@ class Meeting(Light):
             if time.monotonic() > deadline:
                 (self.context / "alone").touch()
         return super().evaluate(item)
+
+
+class Greedy(Light):
+    """One candidate needs more than a share, another more than there is; whoever evaluates leaves a file while at it."""
+
+    def load(self, config: dict[str, Any]) -> Any:
+        return RunDirectory(config["run_dir"]).scratch
+
+    def rest(self) -> None:
+        (self.context / f"rests-{self.seat}").touch()
+
+    def evaluate(self, item: Item) -> Result:
+        mine = self.context / f"busy-{self.seat}"
+        mine.touch()
+        try:
+            if item.repeat == 0 and item.id in (BIG, HUGE):
+                return self._evaluate_big(item)
+            time.sleep(0.2)
+            return super().evaluate(item)
+        finally:
+            mine.unlink()
+
+    def _evaluate_big(self, item: Item) -> Result:
+        seen = set()
+        for _ in range(20):
+            time.sleep(0.05)
+            seen |= {path.name for path in self.context.glob("busy-*")}
+        if item.alone and item.id == BIG and len(seen) == 1:
+            return super().evaluate(item)
+        failure = f"out of memory, alone {item.alone}, beside {len(seen) - 1}"
+        return Result(item.id, item.rung, item.repeat, None, None, {}, failure=failure, crowded=not item.alone)
+
+
+def test_a_plan_too_large_for_a_share_gets_the_gpu_for_itself_before_it_is_blamed(
+    tmp_path: Path, one_gpu: None
+) -> None:
+    state, run = _search(tmp_path, Greedy)
+    assert state["finished"]
+    study = read_study(run.journal)
+    failures = {row["id"]: row["failure"] for row in study.candidates() if row["state"] == "failed"}
+    assert failures == {HUGE: "out of memory, alone True, beside 0"}
+    begun = Counter(started(run.path))
+    assert begun == Counter({key: 1 + (key[0] in (BIG, HUGE) and key[2] == 0) for key in begun})
+    assert set(acknowledged(run.path).values()) == {1}
+    assert list(run.scratch.glob("rests-*")), "who waits gives memory back"
 
 
 def test_four_workers_with_a_quarter_of_a_gpu_each_work_at_once(tmp_path: Path, one_gpu: None) -> None:

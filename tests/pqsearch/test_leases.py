@@ -55,6 +55,49 @@ def test_a_seat_that_holds_something_is_given_no_suspect() -> None:
     assert leases.hand("b", 1) == [(1, 0)]
 
 
+def _sharing(state: Fold, **gpus: str) -> Leases:
+    leases = Leases(state)
+    for seat, gpu in gpus.items():
+        leases.sit(seat, gpu)
+    return leases
+
+
+def test_what_found_its_share_too_small_gets_a_gpu_once_nobody_else_uses_it() -> None:
+    state = _state((0, 0), (1, 0), (2, 0), (3, 0), (4, 0))
+    leases = _sharing(state, a="gpu 0", b="gpu 0", c="gpu 1")
+    assert leases.hand("a", 1) == [(0, 0)]
+    assert leases.hand("b", 1) == [(1, 0)]
+    state.tasks[0, 0].suspect = state.tasks[0, 0].crowded = True
+    leases.put_back((0, 0))
+    assert leases.hand("a", 1) == [], "b is at work"
+    assert leases.hand("b", 1, [(1, 0)]) == [], "and is given nothing more meanwhile"
+    assert leases.hand("c", 1) == [(2, 0)], "which does not concern another GPU"
+    del state.open[1, 0]
+    leases.end((1, 0))
+    assert leases.hand("b", 2) == [(0, 0)]
+    assert leases.hand("a", 1) == []
+    del state.open[0, 0]
+    leases.end((0, 0))
+    assert leases.hand("a", 1) == [(3, 0)]
+
+
+def test_a_gpu_is_not_kept_for_what_has_ended_elsewhere_or_by_those_who_are_gone() -> None:
+    state = _state((0, 0), (1, 0), (2, 0))
+    state.tasks[0, 0].suspect = state.tasks[0, 0].crowded = True
+    leases = _sharing(state, a="gpu 0", b="gpu 0")
+    assert leases.hand("a", 1) == [(0, 0)]
+    assert leases.hand("b", 1) == []
+    leases.give_back("a")
+    assert leases.hand("b", 1) == [(0, 0)], "it is alone there now"
+    leases.give_back("b")
+    leases.sit("c", None)
+    assert leases.hand("c", 3) == [(0, 0)], "a whole GPU of its own"
+    del state.open[0, 0]
+    leases.end((0, 0))
+    leases.sit("a", "gpu 0")
+    assert leases.hand("a", 2) == [(1, 0), (2, 0)]
+
+
 def test_a_study_that_begins_anew_leaves_seats_what_they_hold() -> None:
     leases = Leases(_state((0, 0), (1, 0), (2, 0)))
     assert leases.hand("b", 1, [(0, 0), (1, 0)]) == [(2, 0)]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,21 @@ def test_lack_of_memory_is_a_failure_of_the_candidate(
     failed = _climb(context)[1]
     assert failed.failure is not None
     assert failed.failure.startswith("out of memory: ")
+    assert not failed.crowded
+
+
+def test_with_a_share_of_a_gpu_it_may_have_been_the_share_unless_the_plan_had_the_gpu_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Trainer, batches: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    context = small_context(tmp_path, small_spec(workers={"count": 2, "cpus": 1, "gpus": 0.5}))
+    monkeypatch.setattr(Trainer, "run", full)
+    first = evaluate(context, Item(0, "candidate", PLAN, 0, 0, None, False))
+    item = Item(0, "candidate", PLAN, 1, 0, first.weights, True)
+    assert evaluate(context, item).crowded
+    assert not evaluate(context, replace(item, alone=True)).crowded
 
 
 def test_other_errors_are_not_taken_for_the_candidates_fault_and_spoil_nothing(
