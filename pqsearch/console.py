@@ -147,6 +147,8 @@ def search_line(state: Mapping[str, Any]) -> str:
         words.append(f"failed {state['failed']}")
     if state.get("halted"):
         words.append(f"stopped early {state['halted']}")
+    if state.get("recomputed"):
+        words.append(f"rungs recomputed {state['recomputed']}")
     best = state.get("best")
     if best and best.get("accuracy") is not None:
         costs = _costs(state, best)
@@ -172,7 +174,7 @@ def live_table(state: Mapping[str, Any], seconds: float | None = None) -> Table:
     done, total = state.get("done", 0), state.get("total", 0)
     filled = min(30, round(30 * done / total)) if total else 0
     table.add_row("done", f"{'━' * filled}{'╌' * (30 - filled)} {done}/{total}")
-    for key in ("running", "failed", "halted", "role"):
+    for key in ("running", "failed", "halted", "recomputed", "role"):
         if state.get(key):
             table.add_row(key, str(state[key]))
     best = state.get("best")

@@ -257,8 +257,8 @@ class Result:
     """What one rung of one plan gave. `seconds` by phase: surgery, calibrate, train, score.
 
     A diverged or out-of-memory evaluation has `failure` set (the reason in words) and no accuracy; `crowded` says that with more
-    than its worker's share of a GPU it may succeed. Of the images scored the
-    float baseline alone gets `lost` right, the plan alone `gained`: known where a target compares them.
+    than its worker's share of a GPU it may succeed. `recomputed` counts lower rungs that had to be climbed once more before it.
+    Of the images scored the float baseline alone gets `lost` right, the plan alone `gained`: known where a target compares them.
     """
 
     id: int
@@ -273,3 +273,4 @@ class Result:
     gained: int | None = None
     expected: tuple[float, ...] = ()  # cost of each of the item's changes
     crowded: bool = False
+    recomputed: int = 0

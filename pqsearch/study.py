@@ -325,10 +325,11 @@ class Study:
             if task is None or result.rung != expected.get(key, task.rung):
                 continue
             if result.crowded and not task.crowded:
-                expected[key] = None
-                events.append(crowded(task, seat, result.failure or "its share of a GPU is too small"))
-                continue
-            event = (reported if result.id >= 0 else probed)(seat, result, task)
+                event = crowded(task, seat, result.failure or "its share of a GPU is too small")
+            else:
+                event = (reported if result.id >= 0 else probed)(seat, result, task)
+            if result.recomputed:
+                event["recomputed"] = result.recomputed
             climbs = event["type"] == "reported" and not self._is_last(result.rung)
             if climbs and not result.repeat:
                 event |= self._halving.then(event, before.setdefault(result.rung, []))

@@ -87,6 +87,7 @@ class Fold:
         self.roles: dict[str, list[int]] = {}  # candidates by role
         self.worker_seconds = 0.0  # that measurements took, by the workers' own clocks
         self.repeats = self.repeats_done = 0  # measurements beside the first ones
+        self.recomputed = 0  # rungs that were climbed once more because the weights they had left were gone
         self.paused: dict[Key, Task] = {}  # tasks on their rung, to be promoted
         #: What was measured at each rung but the last, oldest first: values by objective, and the candidate.
         self.rungs: dict[int, list[tuple[Point, int]]] = {}
@@ -114,6 +115,7 @@ class Fold:
     def apply(self, event: Event) -> None:
         """Fold one event in."""
         getattr(self, f"_on_{event['type']}")(event)
+        self.recomputed += event.get("recomputed", 0)
         self._last = event["time"]
 
     def seconds(self, now: float | None = None) -> float:

@@ -168,6 +168,7 @@ class StudyState(Fold):
             "running": running,
             "failed": self.counts["failed"],
             "halted": self.counts["stopped"],
+            "recomputed": self.recomputed,
             "asked": len(self.by_id),
             "duplicates": self.counts["same"],
             "best": best and {**{key: best[key] for key in ("id", "plan", "costs", "accuracy", "images", "repeats")},

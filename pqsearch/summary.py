@@ -121,6 +121,7 @@ def _search_facts(run: RunDirectory, price: float | None) -> dict[str, Any]:
         "asked": progress["asked"],
         "failed": progress["failed"],
         "halted": progress["halted"],
+        "recomputed": study.recomputed,
         "stopped": study.stopped,
         "proxy_noise": noise_of(candidates),
         "proxy_accuracy": {role: _proxy(row) for role in COMPARED if (row := study.best(role)) is not None},

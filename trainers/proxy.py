@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from pathlib import Path
 
@@ -129,6 +129,26 @@ def evaluate(context: Context, item: Item) -> Result:
         limit_memory(context.device, context.spec.workers.gpus)
 
 
+def lost_rungs(context: Context, item: Item) -> list[Item]:
+    """What has to be evaluated once more before `item` because the weights that it starts from are gone, lowest rung first:
+    nothing where they are there, else all rungs above the highest one whose weights still are.
+    """
+    if item.start is None or (context.held is not None and context.held[0] == item.start):
+        return []
+    rungs: list[Item] = []
+    start: str | None = item.start
+    while start is not None and not (context.scratch / start).is_file():
+        rung = item.rung - len(rungs) - 1
+        start = _weights_name(item, rung - 1) if rung else None
+        rungs.append(replace(item, rung=rung, start=start, last=False))
+    return rungs[::-1]
+
+
+def _weights_name(item: Item, rung: int) -> str:
+    """With the plan: where a journal was cut, another one may be given the number of a candidate that is lost."""
+    return f"{item.id}-{item.repeat}-{rung}-{item.plan.hash}.pth"
+
+
 def _evaluate(context: Context, item: Item) -> Result:
     seconds: dict[str, float] = {}
     if item.kind == "gradients":
@@ -160,7 +180,7 @@ def _evaluate(context: Context, item: Item) -> Result:
         return Result(item.id, item.rung, item.repeat, None, None, seconds, failure=failure, crowded=crowded)
     weights = None
     if not item.last:
-        weights = f"{item.id}-{item.repeat}-{item.rung}.pth"
+        weights = _weights_name(item, item.rung)
         with _timed(seconds, "save"):
             files.save(plain(module), context.scratch / weights)
         context.held = (weights, module)

@@ -180,11 +180,19 @@ def _search_words(summary: Mapping[str, Any], candidates: Sequence[Mapping[str, 
     images = next(row["images"] for row in candidates if row["state"] == "done")
     failed = f" {summary['failed']} failed." if summary.get("failed") else ""
     halted = f" {summary['halted']} stopped at an early rung." if summary.get("halted") else ""
+    lost = _recomputed(summary.get("recomputed", 0))
     again = sum(len(row.get("repeats") or ()) > 1 for row in candidates)
     return (
-        f"Proxy accuracies are measured on {images} training images that nothing trains on.{failed}{halted} "
+        f"Proxy accuracies are measured on {images} training images that nothing trains on.{failed}{halted}{lost} "
         f"{again} {'plan was' if again == 1 else 'plans were'} measured again with fresh seeds.{_end(summary)}"
     )
+
+
+def _recomputed(number: int) -> str:
+    if not number:
+        return ""
+    rungs, their = ("rung was", "its") if number == 1 else ("rungs were", "their")
+    return f" {number} {rungs} climbed once more, and counted once, because {their} weights were gone."
 
 
 def _sensitivity_words(summary: Mapping[str, Any]) -> str:

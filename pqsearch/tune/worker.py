@@ -8,6 +8,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,24 @@ class Worker(tune.Trainable):
 
         return evaluate(self.context, item)
 
+    def lost(self, item: Item) -> list[Item]:
+        """Lower rungs to climb once more: their weights were on a disk that is gone, or is another machine's."""
+        from trainers.proxy import lost_rungs
+
+        return lost_rungs(self.context, item)
+
     def _evaluate(self, item: Item) -> Result:
         try:
-            _note_start(self.started, self.seat, item)
-            with self.limits.watch(item, self._hangs):
-                return self.evaluate(item)
+            again: list[Result] = []
+            for lower in self.lost(item) if item.start is not None else []:
+                again.append(self._evaluate_one(lower, recomputed=True))
+                if again[-1].failure is not None:
+                    return replace(again[-1], rung=item.rung, recomputed=len(again))
+            result = self._evaluate_one(item)
+            if not again:
+                return result
+            seconds = {**result.seconds, "recomputed": sum(sum(lower.seconds.values()) for lower in again)}
+            return replace(result, seconds=seconds, recomputed=len(again))
         except Exception as error:
             trouble = _trouble(error)
             if trouble is not None:
@@ -122,6 +136,11 @@ class Worker(tune.Trainable):
                 self.beats.stop()
                 ray.get(self.study.stumbled.remote(self.seat, self.incarnation, trouble))
             raise
+
+    def _evaluate_one(self, item: Item, recomputed: bool = False) -> Result:
+        _note_start(self.started, self.seat, item, recomputed)
+        with self.limits.watch(item, self._hangs):
+            return self.evaluate(item)
 
     def _hangs(self, item: Item, seconds: float) -> None:
         reason = f"took longer than rungs[{item.rung}].max_seconds = {seconds:g} and was ended"
@@ -159,9 +178,10 @@ def _trouble(error: BaseException | None) -> str | None:
     return None
 
 
-def _note_start(path: Path, seat: str, item: Item) -> None:
+def _note_start(path: Path, seat: str, item: Item, recomputed: bool) -> None:
     """Write down that an evaluation begins, before it does: what was paid for can be counted from outside."""
     row = {"seat": seat, "id": item.id, "rung": item.rung, "repeat": item.repeat, "plan": item.plan.hash}
+    row |= {"pid": os.getpid(), **({"recomputed": True} if recomputed else {})}
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
 

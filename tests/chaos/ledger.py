@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from pqsearch.journal.file import read_events
 
@@ -46,6 +47,15 @@ def acknowledged(run: Path) -> Counter[Key]:
 
 
 def started(run: Path) -> list[Key]:
-    """What workers wrote down as they began it."""
-    lines = [line for path in (run / "logs").glob("started-*.jsonl") for line in path.read_text().splitlines()]
-    return [(row["id"], row["rung"], row["repeat"]) for row in map(json.loads, lines)]
+    """What workers wrote down as they began it, without what they say is done once more for what follows it."""
+    return [(row["id"], row["rung"], row["repeat"]) for row in _rows(run) if "recomputed" not in row]
+
+
+def recomputed(run: Path) -> list[Key]:
+    """What workers began once more because its weights were gone."""
+    return [(row["id"], row["rung"], row["repeat"]) for row in _rows(run) if "recomputed" in row]
+
+
+def _rows(run: Path) -> list[dict[str, Any]]:
+    files = (run / "logs").glob("started-*.jsonl")
+    return [json.loads(line) for path in files for line in path.read_text().splitlines()]

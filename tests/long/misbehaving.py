@@ -27,6 +27,9 @@ class Light(Worker):
     def capacity(self) -> dict[str, Any]:
         return {}
 
+    def lost(self, item: Item) -> list[Item]:
+        return []  # there are no weights
+
     def evaluate(self, item: Item) -> Result:
         time.sleep(0.05)
         share = int(item.plan.hash, 16) / 16**16

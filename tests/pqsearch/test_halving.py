@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,22 @@ def test_a_promoted_plan_is_told_again_with_its_higher_rung(tmp_path: Path) -> N
     promoted = [id for event in read_events(tmp_path / "j") if event["type"] == "promoted" for id in event["ids"]]
     assert promoted
     assert all((id, 0) in algorithm.told and (id, 1) in algorithm.told for id in promoted)
+
+
+def test_rungs_climbed_once_more_are_counted_apart_and_change_nothing_else(tmp_path: Path) -> None:
+    def evaluate(item: Item) -> Result:
+        return replace(_result(item), recomputed=item.rung)
+
+    plain, _ = _open(tmp_path / "plain", _settings(halving=PROMOTION))
+    run_locally(plain, _result)
+    study, _ = _open(tmp_path / "j", _settings(halving=PROMOTION))
+    run_locally(study, evaluate)
+    state = read_study(tmp_path / "j")
+    climbed = [entry["rung"] for row in state.candidates() for entry in row["measurements"]]
+    assert state.recomputed == study.state.recomputed == state.progress()["recomputed"] == sum(climbed) > 0
+    assert plain.state.recomputed == 0
+    assert state.evaluations == plain.state.evaluations
+    assert {**study.progress(), "recomputed": 0} == plain.progress()
 
 
 def test_plans_that_the_search_is_compared_with_climb_all_rungs(tmp_path: Path) -> None:

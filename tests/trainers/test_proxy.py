@@ -15,7 +15,7 @@ from pqsearch.plan import Item, LayerPlan, Plan, Result
 from tests.trainers.small import PLAN, RUNGS, same_weights, small_context, small_spec
 from trainers import files, proxy
 from trainers.loop import Trainer
-from trainers.proxy import Context, calibrate, compressed, evaluate
+from trainers.proxy import Context, calibrate, compressed, evaluate, lost_rungs
 from trainers.quantized import quantized_layers
 
 FEW_SHOT = {"kind": "few_shot", "steps": 3, "lr": 0.01, "batch_size": 32}
@@ -43,9 +43,9 @@ def test_every_rung_gives_a_score_on_the_scoring_slice_and_leaves_weights_for_th
     calibrated, tuned = _climb(context)
     assert calibrated.accuracy is not None
     assert calibrated.accuracy.images == 100
-    assert calibrated.weights == "0-0-0.pth"
+    assert calibrated.weights == f"0-0-0-{PLAN.hash}.pth"
     assert tuned.weights is None
-    assert [path.name for path in context.scratch.iterdir()] == ["0-0-0.pth"]
+    assert [path.name for path in context.scratch.iterdir()] == [f"0-0-0-{PLAN.hash}.pth"]
     assert {"surgery", "calibrate", "score"} <= calibrated.seconds.keys()
     assert "train" in tuned.seconds
     assert calibrated.loss != tuned.loss
@@ -57,6 +57,29 @@ def test_a_rung_from_its_file_scores_as_one_from_memory(context: Context, tmp_pa
     assert context.held is None
     again = evaluate(context, item)
     assert (again.accuracy, again.loss) == (unbroken[1].accuracy, unbroken[1].loss)
+
+
+def test_weights_that_are_gone_are_made_once_more_from_the_highest_rung_that_is_left(tmp_path: Path) -> None:
+    context = small_context(tmp_path, small_spec(rungs=[*RUNGS, RUNGS[1]]))
+    unbroken = [evaluate(context, Item(0, "candidate", PLAN, 0, 0, None, False))]
+    for rung in (1, 2):
+        unbroken.append(evaluate(context, Item(0, "candidate", PLAN, rung, 0, unbroken[-1].weights, rung == 2)))
+    last = Item(0, "candidate", PLAN, 2, 0, unbroken[1].weights, True)
+    files = [context.scratch / str(result.weights) for result in unbroken[:2]]
+    assert lost_rungs(context, last) == []
+    files[1].unlink()
+    assert lost_rungs(context, last) == [Item(0, "candidate", PLAN, 1, 0, unbroken[0].weights, False)]
+    files[0].unlink()
+    again = lost_rungs(context, last)
+    assert [(item.rung, item.start) for item in again] == [(0, None), (1, unbroken[0].weights)]
+    scores = [(result.accuracy, result.loss) for result in (evaluate(context, item) for item in (*again, last))]
+    assert scores == [(result.accuracy, result.loss) for result in unbroken]
+
+
+def test_weights_that_are_held_need_no_file(context: Context) -> None:
+    first = evaluate(context, Item(0, "candidate", PLAN, 0, 0, None, False))
+    (context.scratch / str(first.weights)).unlink()
+    assert lost_rungs(context, Item(0, "candidate", PLAN, 1, 0, first.weights, True)) == []
 
 
 def test_the_order_of_candidates_does_not_matter(context: Context) -> None:
@@ -104,12 +127,12 @@ def test_nothing_trains_on_the_images_that_score(context: Context) -> None:
     images, rows = context.dataset.train_images, context.splits.score.indices
     images[rows] = 255 - images[rows]
     evaluate(context, Item(1, "candidate", PLAN, 0, 0, None, False))
-    after = evaluate(context, Item(1, "candidate", PLAN, 1, 0, "1-0-0.pth", False))
+    after = evaluate(context, Item(1, "candidate", PLAN, 1, 0, f"1-0-0-{PLAN.hash}.pth", False))
     assert after.loss != before.loss
     images[rows] = 255 - images[rows]
     evaluate(context, Item(2, "candidate", PLAN, 0, 0, None, False))
-    evaluate(context, Item(2, "candidate", PLAN, 1, 0, "2-0-0.pth", False))
-    assert same_weights(*(files.load(context.scratch / f"{id}-0-1.pth") for id in (1, 2)))
+    evaluate(context, Item(2, "candidate", PLAN, 1, 0, f"2-0-0-{PLAN.hash}.pth", False))
+    assert same_weights(*(files.load(context.scratch / f"{id}-0-1-{PLAN.hash}.pth") for id in (1, 2)))
 
 
 def test_the_baseline_is_left_untouched(context: Context) -> None:
@@ -121,7 +144,7 @@ def test_the_baseline_is_left_untouched(context: Context) -> None:
 def test_few_shot_moves_batch_norm_and_steps_but_no_weights(tmp_path: Path) -> None:
     context = small_context(tmp_path, small_spec(rungs=[RUNGS[0], FEW_SHOT, FEW_SHOT]))
     _climb(context)
-    before, after = (files.load(context.scratch / f"0-0-{rung}.pth") for rung in (0, 1))
+    before, after = (files.load(context.scratch / f"0-0-{rung}-{PLAN.hash}.pth") for rung in (0, 1))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert {"bn1.weight", "layer1.0.conv1.weight_quantizer.step"} <= moved
     assert not {name for name in moved if before[name].ndim > 1}
@@ -130,7 +153,7 @@ def test_few_shot_moves_batch_norm_and_steps_but_no_weights(tmp_path: Path) -> N
 def test_steps_are_set_even_if_no_rung_calibrates(tmp_path: Path) -> None:
     context = small_context(tmp_path, small_spec(rungs=[RUNGS[1], RUNGS[1]]))
     _climb(context)
-    state = files.load(context.scratch / "0-0-0.pth")
+    state = files.load(context.scratch / f"0-0-0-{PLAN.hash}.pth")
     signs = [int(value) for name, value in state.items() if name.endswith("seen_signed")]
     assert len(signs) == 6
     assert min(signs) >= 0
