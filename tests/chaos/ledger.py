@@ -56,6 +56,11 @@ def recomputed(run: Path) -> list[Key]:
     return [(row["id"], row["rung"], row["repeat"]) for row in _rows(run) if "recomputed" in row]
 
 
+def pids(run: Path) -> list[int]:
+    """Processes of workers that have begun something."""
+    return [row["pid"] for row in _rows(run)]
+
+
 def _rows(run: Path) -> list[dict[str, Any]]:
     files = (run / "logs").glob("started-*.jsonl")
     return [json.loads(line) for path in files for line in path.read_text().splitlines()]

@@ -25,7 +25,9 @@ END_SECONDS, AFTER_SECONDS = 240.0, 180.0
 
 
 class SearchProcess:
-    """`pqsearch search SPEC` in a session of its own; what it prints goes to `log`. `prefix` is a command that starts it."""
+    """`pqsearch search SPEC` in a session of its own; what it prints goes to `log`. `prefix` is a command that starts it, `module`
+    another one that does the same. Processes in `doomed` are not to outlive what was done to them.
+    """
 
     def __init__(
         self,
@@ -35,12 +37,14 @@ class SearchProcess:
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        module: str = "pqsearch",
     ) -> None:
         self.log = log
+        self.doomed: list[psutil.Process] = []
         self._family: list[psutil.Process] = []
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "pqsearch", "search", str(spec), *arguments],
+                [*prefix, sys.executable, "-m", module, "search", str(spec), *arguments],
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
@@ -55,6 +59,14 @@ class SearchProcess:
     def parts(self, kind: str) -> list[psutil.Process]:
         """The processes of a kind that live now."""
         return [member for member in self.family() if any(word in _words(member) for word in PARTS[kind])]
+
+    def outlived(self, seconds: float) -> list[psutil.Process]:
+        """Who of the doomed is still there after so many seconds; asked once."""
+        deadline = time.monotonic() + seconds
+        while any(map(_lives, self.doomed)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        found, self.doomed = list(filter(_lives, self.doomed)), []
+        return found
 
     def family(self) -> list[psutil.Process]:
         """Everything that descends from the command; remembered, so that it is known when the command is gone."""

@@ -18,23 +18,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pqsearch.journal.file import read_events
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import load_spec
 from pqsearch.study import read_study
 from tests.chaos.faults import Fault, all_faults
 from tests.chaos.ledger import Ledger
+from tests.chaos.obedient import Orders
 from tests.chaos.processes import SearchProcess
 from tests.chaos.suggestions import compared
 from tests.conftest import write_spec
+from tests.long.misbehaving import FAILURES
 
+#: `pqsearch` whose workers take orders.
+COMMAND = "tests.chaos.command"
 #: Results that a search must bring between two faults: it is under way.
 BETWEEN = 2
 #: How long it may take to bring them, starting included.
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS = 300.0
 #: More than a siege has time for: its search never ends by itself.
 MOST_EVALUATIONS = 100_000
 #: The moment of a fault is random within this.
 MOMENT_SECONDS = 1.5
+#: When a worker is given up, and an evaluation hangs; both take longer than anything that goes well here.
+SILENCE_SECONDS, HUNG_SECONDS = 15.0, 30.0
+#: How long Ray has for ending a worker that was given up.
+END_SECONDS = 60.0
 
 
 @dataclass
@@ -66,29 +75,42 @@ class Siege:
         self._spec = write_spec(
             folder,
             study__evaluations=MOST_EVALUATIONS,
-            rungs=[{"kind": "calibrate", "images": 64}, {"kind": "fine_tune", "steps": 2, "batch_size": 32}],
+            rungs=[
+                {"kind": "calibrate", "images": 64, "max_seconds": HUNG_SECONDS},
+                {"kind": "fine_tune", "steps": 2, "batch_size": 32, "max_seconds": HUNG_SECONDS},
+            ],
+            workers={"count": 2, "cpus": 1, "silence_seconds": SILENCE_SECONDS},
             algorithm={"name": "genetic", "population": 10},
         )
         self._folder, self._rng = folder, rng
         self._run = folder / "run"
+        self._journal = self._run / "journal.jsonl"
         self._ledger = Ledger(self._run)
         self._search: SearchProcess | None = None
         self._former: list[tuple[str, SearchProcess]] = []
         self._ends = 0
+        self._orders: dict[int, str] = {}
         self.tally = Tally()
 
     def hit(self, fault: Fault) -> None:
         """Let the search come under way, hit it, and see how it takes that."""
+        before = len(self.tally.complaints)
         search = self._under_way()
         time.sleep(self._rng.uniform(0, MOMENT_SECONDS))
         self._ledger.look()
-        before = len(self.tally.complaints)
         search.family()
-        fault.strike(search, self._rng)
+        fault.strike(search, self._run, self._rng)
+        if fault.exit_code is not None:
+            self._ended(search, fault)
+        elif fault.act:
+            self._wait_for_failure(search, fault)
+        for process in search.outlived(SILENCE_SECONDS + END_SECONDS):
+            self._complain(f"{fault.name}: process {process.pid} is still there")
+        self._ledger.look()
+        for text in fault.aftermath(self._spec, self._run, self._rng):
+            self._complain(f"{fault.name}: {text}")
         if fault.exit_code is None:
             self._wait_for_results(search)
-        else:
-            self._ended(search, fault)
         self._ledger.look()
         self.tally.tried[fault.name] += 1
         self.tally.survived[fault.name] += len(self.tally.complaints) == before
@@ -102,15 +124,20 @@ class Siege:
         run = RunDirectory(self._run)
         begun = read_study(run.journal).evaluations
         self._search = search = SearchProcess(
-            self._spec, self._folder / "log-last.txt", arguments=("--set", f"study.evaluations={begun}")
+            self._spec,
+            self._folder / "log-last.txt",
+            arguments=("--set", f"study.evaluations={begun}"),
+            module=COMMAND,
         )
         code = search.process.wait(timeout=600)
         self._ledger.look()
         if code != 0:
             self._complain(f"the search ended with {code}: {search.last_line()}")
         study = read_study(run.journal)
-        if not study.finished or study.counts["done"] < begun:
-            self._complain(f"{study.counts['done']} of {begun} candidates are done")
+        ordered = Orders(self._run).taken()
+        failed = {id for id, candidate in study.by_id.items() if candidate.state == "failed"}
+        if not study.finished or study.counts["done"] < begun - len(ordered) or failed != ordered.keys():
+            self._complain(f"{study.counts['done']} of {begun} candidates are done, failed are {sorted(failed)}")
         for name, former in self._former:
             for words in former.orphans():
                 self._complain(f"{name}: left behind: {words.strip()[:100]}")
@@ -126,7 +153,7 @@ class Siege:
                 search.end()
 
     def _start(self) -> SearchProcess:
-        self._search = SearchProcess(self._spec, self._folder / f"log-{self._ends}.txt")
+        self._search = SearchProcess(self._spec, self._folder / f"log-{self._ends}.txt", module=COMMAND)
         return self._search
 
     def _under_way(self) -> SearchProcess:
@@ -146,6 +173,21 @@ class Siege:
             self._ledger.look()
         if not search.running:
             self._complain(f"the search ended by itself with {search.process.returncode}: {search.last_line()}")
+
+    def _wait_for_failure(self, search: SearchProcess, fault: Fault) -> None:
+        """Until the candidate that has taken an order has failed for it."""
+        orders, before = Orders(self._run), self._orders
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while search.running and time.monotonic() < deadline:
+            self._orders = orders.taken()
+            (id,) = self._orders.keys() - before.keys() or (None,)
+            failed = {row["id"]: row["reason"] for row in read_events(self._journal) if row["type"] == "failed"}
+            if id in failed:
+                if not failed[id].startswith(FAILURES[fault.act]):
+                    self._complain(f"{fault.name}: candidate {id} failed: {failed[id]}")
+                return
+            time.sleep(0.2)
+        self._complain(f"{fault.name}: no candidate has failed for it")
 
     def _ended(self, search: SearchProcess, fault: Fault) -> None:
         code = search.wait()

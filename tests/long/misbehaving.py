@@ -6,14 +6,13 @@ import os
 import resource
 import signal
 import time
-from dataclasses import replace
+from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
 from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.tune.worker import Worker
 
-HANGS, KILLS, LEAKS, DIVERGES, STOPS, HOLDS = 4, 6, 8, 10, 12, 14
 #: Address space that a leaking evaluation may have beside what its process has already.
 ROOM = 2**28
 
@@ -41,18 +40,36 @@ class Misbehaving(Light):
     """Some candidates do what no candidate should."""
 
     def evaluate(self, item: Item) -> Result:
-        if item.repeat == 0 and item.id == HANGS:
-            time.sleep(3600)
-        if item.repeat == 0 and item.id == KILLS:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if item.repeat == 0 and item.id == STOPS:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        if item.repeat == 0 and item.id == HOLDS:
-            sum(repeat(1, 10**13))  # hours, in which nothing else gets the interpreter, no signal handler either
-        if item.repeat == 0 and item.id == LEAKS:
-            return _leaks(item)
-        result = super().evaluate(item)
-        return replace(result, loss=float("nan")) if item.id == DIVERGES else result
+        act = next((act for act, id in CULPRITS.items() if id == item.id and not item.repeat), None)
+        return super().evaluate(item) if act is None else ACTS[act](item)
+
+
+def _hangs(item: Item) -> Result:
+    time.sleep(3600)
+    raise AssertionError("somebody should have ended it")
+
+
+def _holds(item: Item) -> Result:
+    sum(repeat(1, 10**13))  # hours, in which nothing else gets the interpreter, no signal handler either
+    raise AssertionError("somebody should have ended it")
+
+
+def _kills(item: Item) -> Result:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return _hangs(item)
+
+
+def _stops(item: Item) -> Result:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return _hangs(item)
+
+
+def _raises(item: Item) -> Result:
+    raise ArithmeticError("on purpose")
+
+
+def _diverges(item: Item) -> Result:
+    return Result(item.id, item.rung, item.repeat, Accuracy(0.1, 100), float("nan"), {})
 
 
 def _leaks(item: Item) -> Result:
@@ -67,3 +84,26 @@ def _leaks(item: Item) -> Result:
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
     raise AssertionError("there was room after all")
+
+
+#: What a candidate may do, how the reason begins for which it fails then, and which one does it here.
+ACTS: dict[str, Callable[[Item], Result]] = {
+    "hangs": _hangs,
+    "holds": _holds,
+    "kills": _kills,
+    "stops": _stops,
+    "leaks": _leaks,
+    "raises": _raises,
+    "diverges": _diverges,
+}
+DEADLY = "took down 2 workers"
+FAILURES = {
+    "hangs": "took longer than rungs[",
+    "holds": DEADLY,
+    "kills": DEADLY,
+    "stops": DEADLY,
+    "leaks": "out of memory",
+    "raises": DEADLY,
+    "diverges": "diverged: loss nan",
+}
+CULPRITS = {act: 2 * place + 4 for place, act in enumerate(ACTS)}

@@ -14,7 +14,7 @@ from pqsearch.study import read_study
 from pqsearch.tune.driver import search
 from tests.chaos.ledger import started
 from tests.conftest import write_spec
-from tests.long.misbehaving import DIVERGES, HANGS, HOLDS, KILLS, LEAKS, STOPS, Misbehaving
+from tests.long.misbehaving import CULPRITS, DEADLY, FAILURES, Misbehaving
 
 pytestmark = pytest.mark.long
 
@@ -29,20 +29,18 @@ def test_each_fails_with_its_reason_and_everybody_else_is_evaluated_once(tmp_pat
     assert state["finished"]
     study = read_study(run.journal)
     failures = {row["id"]: row["failure"] for row in study.candidates() if row["state"] == "failed"}
-    assert failures.keys() == {HANGS, KILLS, LEAKS, DIVERGES, STOPS, HOLDS}
-    assert failures[HANGS] == "took longer than rungs[0].max_seconds = 3 and was ended"
-    assert failures[KILLS].startswith("took down 2 workers")
-    assert failures[LEAKS].startswith("out of memory")
-    assert failures[DIVERGES].startswith("diverged")
-    for silent in (STOPS, HOLDS):
-        assert failures[silent] == "took down 2 workers, the last one: gave no sign of life for 6 s"
-    assert study.counts["done"] == 24
+    assert failures.keys() == set(CULPRITS.values())
+    for act, id in CULPRITS.items():
+        assert failures[id].startswith(FAILURES[act]), act
+    assert failures[CULPRITS["hangs"]] == "took longer than rungs[0].max_seconds = 3 and was ended"
+    for act in ("stops", "holds"):
+        assert failures[CULPRITS[act]].endswith("the last one: gave no sign of life for 6 s")
+    assert study.counts["done"] == 30 - len(CULPRITS)
     begun = Counter(started(run.path))
-    deadly = (KILLS, STOPS, HOLDS)
+    deadly = {id for act, id in CULPRITS.items() if FAILURES[act] == DEADLY}
     for id in deadly:
-        assert begun[id, 0, 0] in (2, 3), (
-            "twice alone, and before that perhaps among others that it was handed out with"
-        )
+        # Twice alone, and before that perhaps among others that it was handed out with.
+        assert begun[id, 0, 0] in (2, 3)
     again = {key: number for key, number in begun.items() if number > 1 and key[0] not in deadly}
     assert len(again) <= 2 * len(deadly), "only what a worker had begun when it ended may be begun again"
     acknowledged = Counter(
