@@ -180,6 +180,11 @@ class Study:
         self._given_up.add(incarnation)
         self._unnoticed.add(seat)
 
+    def broke(self, seat: str, incarnation: str, reason: str) -> None:
+        """A worker ends because an evaluation raised: it says why itself, before anybody notices that it is gone."""
+        if self._seats.get(seat) == incarnation:
+            self.give_up(seat, reason)
+
     def report(self, seat: str, results: Sequence[Result]) -> None:
         """Take finished rungs in. Idempotent: what was acknowledged before is ignored."""
         self.exchange([Call(seat, results)])

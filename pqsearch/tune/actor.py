@@ -127,6 +127,9 @@ class StudyService:
     async def stumbled(self, seat: str, incarnation: str, reason: str) -> None:
         self._study.stumbled(seat, incarnation, reason)
 
+    async def broke(self, seat: str, incarnation: str, reason: str) -> None:
+        self._study.broke(seat, incarnation, reason)
+
     async def progress(self) -> dict[str, Any]:
         state = self._study.state
         return {

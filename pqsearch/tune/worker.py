@@ -130,11 +130,14 @@ class Worker(tune.Trainable):
             seconds = {**result.seconds, "recomputed": sum(sum(lower.seconds.values()) for lower in again)}
             return replace(result, seconds=seconds, recomputed=len(again))
         except Exception as error:
+            self.lane.flush()
+            self.beats.stop()
             trouble = _trouble(error)
             if trouble is not None:
-                self.lane.flush()
-                self.beats.stop()
                 ray.get(self.study.stumbled.remote(self.seat, self.incarnation, trouble))
+            else:
+                reason = f"{type(error).__name__}: {error}"
+                ray.get(self.study.broke.remote(self.seat, self.incarnation, reason))
             raise
 
     def _evaluate_one(self, item: Item, recomputed: bool = False) -> Result:

@@ -35,6 +35,7 @@ def test_each_fails_with_its_reason_and_everybody_else_is_evaluated_once(tmp_pat
     assert failures[CULPRITS["hangs"]] == "took longer than rungs[0].max_seconds = 3 and was ended"
     for act in ("stops", "holds"):
         assert failures[CULPRITS[act]].endswith("the last one: gave no sign of life for 6 s")
+    assert failures[CULPRITS["raises"]].endswith("the last one: ArithmeticError: on purpose")
     assert study.counts["done"] == 30 - len(CULPRITS)
     begun = Counter(started(run.path))
     deadly = {id for act, id in CULPRITS.items() if FAILURES[act] == DEADLY}

@@ -142,6 +142,19 @@ def test_a_worker_given_up_is_handed_nothing_more_and_its_death_counts_once(tmp_
     assert study.aborted is None
 
 
+def test_a_worker_that_breaks_over_a_candidate_says_why_and_counts_as_dead_once(tmp_path: Path) -> None:
+    study, _ = _open(tmp_path / "j", Settings(evaluations=4))
+    for incarnation in ("1", "2"):
+        study.join("a", incarnation, {})
+        assert _items(study, "a")[0].id == 0
+        study.broke("a", incarnation, "ArithmeticError: no luck")
+        study.leave("a", incarnation, "the worker ended")  # as it is taken down in an orderly way
+        study.leave("a", None, "the worker died", died=True)  # as Tune notices
+    assert study.candidates()[0]["failure"] == "took down 2 workers, the last one: ArithmeticError: no luck"
+    assert study.aborted is None
+    assert _count(tmp_path / "j", "died") == 1
+
+
 def test_what_a_given_up_worker_asks_for_with_what_it_holds_goes_to_another_one(tmp_path: Path) -> None:
     study, _ = _open(tmp_path / "j", Settings(evaluations=4))
     study.join("a", "1", {})
