@@ -19,6 +19,10 @@ RAY_ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
+#: The folder that relative run directories lie in, for who runs where the current directory does not last.
+RUNS_VARIABLE = "PQSEARCH_RUNS"
+#: How Ray names the folders into which it unpacks what was sent with a job, and which it removes again.
+SENT_FOLDER = "_ray_pkg_"
 VERSIONS = ("pqsearch", "torch", "torchvision", "torch-pruning", "ray", "optuna", "numpy", "scipy")
 
 
@@ -26,6 +30,14 @@ def set_defaults() -> None:
     """Called by every entry point before torch and ray are imported; the user's own settings win."""
     for key, value in (TORCH_ENVIRONMENT | RAY_ENVIRONMENT).items():
         os.environ.setdefault(key, value)
+
+
+def run_folder(path: str) -> Path:
+    """A run directory's place: the current directory's, or what outlives a job where that is only what was sent with it."""
+    folder = os.environ.get(RUNS_VARIABLE)
+    if folder is None and any(part.startswith(SENT_FOLDER) for part in Path.cwd().parts):
+        folder = "~/pqsearch"
+    return Path(folder or "").expanduser() / path
 
 
 def versions() -> dict[str, str]:

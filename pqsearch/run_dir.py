@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pqsearch.environment import run_folder
 from pqsearch.errors import UserError
 from pqsearch.journal.place import DatabasePlace, FilePlace, Place
 from pqsearch.latency_file import digest
@@ -88,6 +89,7 @@ class RunDirectory:
         self.logs = self.path / "logs"
         self.scratch = self.path / "scratch"
         self.checkpoints = self.path / "checkpoints"
+        self.fetched = self.path / "fetched.json"  # in a copy that was brought from a cluster: from where
 
     def finetune(self, role: str, plan_hash: str) -> Path:
         """Folder of one full fine-tune: its checkpoint, weights, result and per-image correctness."""
@@ -99,7 +101,7 @@ class RunDirectory:
 
     @classmethod
     def of(cls, spec: Spec) -> RunDirectory:
-        return cls(spec.run_dir)
+        return cls(run_folder(spec.run_dir))
 
     @cached_property
     def journal(self) -> Place:
@@ -149,6 +151,7 @@ class RunDirectory:
                     f"study.run_dir: {self.path} is not empty and holds no run; give an empty or a new folder"
                 )
             self._forget_journal()
+            self.fetched.unlink(missing_ok=True)  # it goes its own way from here: nothing may be fetched over it
             # A password may stand in it, which is not for everyone who may look at a run.
             private = spec != spec.without_passwords()
             write_atomically(self.spec, spec.to_toml(), private=private)

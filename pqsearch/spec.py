@@ -17,6 +17,18 @@ from pqsearch.errors import UserError
 from pqsearch.hidden import hide_passwords
 from pqsearch.spec_problems import rooms_problems, validation_problems, value_problems
 
+#: Keys that hold a path, beside the list `study.plans`.
+PATH_KEYS = (
+    ("study", "optuna_log"),
+    ("data", "root"),
+    ("data", "validation"),
+    ("data", "cache"),
+    ("model", "weights"),
+    ("model", "folder"),
+    ("algorithm", "folder"),
+    ("latency", "table"),
+)
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -273,6 +285,11 @@ class WorkersSpec(_Section):
         ge=0,
         description="What an hour of one worker costs, in any currency: what a run used is then shown as a cost too.",
     )
+    wait: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds that a cluster may take until it can hold one worker; for ever unless given.",
+    )
 
 
 class Spec(_Section):
@@ -326,6 +343,20 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     workers on the same machine find them from wherever they run. Raises `UserError` with all problems.
     """
     path = Path(path)
+    data, problems = raw_spec(path, overrides)
+    _resolve_paths(data, path.absolute().parent)
+    try:
+        return parse_spec(data)
+    except UserError as error:
+        problems.extend(error.problems)
+        raise UserError(problems) from None
+    finally:
+        if problems:
+            raise UserError(problems)
+
+
+def raw_spec(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """What a spec file says with its overrides, unchecked and with its paths as they are written; and wrong overrides."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -336,16 +367,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
         raise UserError(f"{path}: is not a text file in UTF-8; a spec is TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: is not valid TOML: {error}") from None
-    problems = [problem for text in overrides if (problem := _override(data, text))]
-    _resolve_paths(data, path.absolute().parent)
-    try:
-        return parse_spec(data)
-    except UserError as error:
-        problems.extend(error.problems)
-        raise UserError(problems) from None
-    finally:
-        if problems:
-            raise UserError(problems)
+    return data, [problem for text in overrides if (problem := _override(data, text))]
 
 
 def parse_spec(data: Mapping[str, Any]) -> Spec:
@@ -363,16 +385,7 @@ def parse_spec(data: Mapping[str, Any]) -> Spec:
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
-    for section, key in (
-        ("study", "optuna_log"),
-        ("data", "root"),
-        ("data", "validation"),
-        ("data", "cache"),
-        ("model", "weights"),
-        ("model", "folder"),
-        ("algorithm", "folder"),
-        ("latency", "table"),
-    ):
+    for section, key in PATH_KEYS:
         table = data.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(Path(table[key]).expanduser().absolute())
