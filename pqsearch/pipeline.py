@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cluster.nodes import check_nodes
 from pqsearch import environment, rooms
 from pqsearch.console import Progress
 from pqsearch.errors import UserError
@@ -46,6 +47,11 @@ class Pipeline:
     def prepared(self) -> Prepared:
         return prepare(self.spec)
 
+    @cached_property
+    def nodes(self) -> None:
+        """The nodes of a cluster, looked at once."""
+        check_nodes(self.spec, self.run.path, self.console.line)
+
     def baseline(self) -> dict[str, Any]:
         """Train the float network, or adapt the weights the spec names, and test it once."""
         found = self.run.read(self.run.baseline_results)
@@ -57,6 +63,7 @@ class Pipeline:
         from trainers.measure import measure
 
         prepared, workers = self.prepared, self.spec.workers
+        self.nodes  # noqa: B018  what workers will lack must show before anything is trained
         with self.stage("baseline"):
             set_threads(workers.count * workers.cpus)
             device = pick(workers.gpus)
@@ -80,6 +87,7 @@ class Pipeline:
             self.run.write(self.run.layers, self.prepared.info.to_json())
         if self._search_is_over():
             return read_study(self.run.journal).progress()
+        self.nodes  # noqa: B018
         show, price = self.progress("search"), self.spec.workers.price
         with self.stage("search"):
             state = search(
@@ -108,6 +116,7 @@ class Pipeline:
                     "or name a plan with --plan PLAN.json"
                 )
             jobs = self._jobs()
+        self.nodes  # noqa: B018
         with self.stage("finetune"):
             results = dict(finetune_all(self.spec, self.run, jobs, self.progress("finetune"), self.verbose))
         plans = {job.role: job.plan for job in jobs}

@@ -1,0 +1,179 @@
+"""Whether the nodes of a cluster can do what a run asks of them: looked at once, before anything is trained."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster import local
+from pqsearch import environment
+from pqsearch.errors import UserError
+from pqsearch.spec import Spec, WorkersSpec
+
+#: How lines begin that say what the cluster has; who submitted the job looks for them.
+BEGUN = "cluster: "
+#: Until a run says that it waits where there is room in principle, and between two such words.
+TOLD_SECONDS = 60.0
+#: A node that has not looked after so long has nothing to look with, or is gone.
+LOOK_SECONDS = 180.0
+
+
+def check_nodes(spec: Spec, run: Path, say: Callable[[str], None]) -> None:
+    """Wait for a node that can hold a worker, then look at all that could. Raises `UserError`, and names the node.
+
+    Nothing happens on a Ray that is this machine's alone.
+    """
+    if not os.environ.get("RAY_ADDRESS"):
+        return
+    import ray
+
+    local.connect(local.render(spec))
+    _wait_for_room(spec.workers, say)
+    nodes = [node for node in ray.nodes() if node["Alive"] and _fits(node["Resources"], spec.workers)]
+    sign = run / "scratch" / f"seen-{uuid.uuid4().hex}"
+    try:
+        sign.write_text("")
+        answers = list(_look_everywhere(nodes, _paths(spec), str(sign)))
+    except OSError as error:
+        raise UserError(f"study.run_dir: cannot write in {run} ({error.strerror}); give another folder") from None
+    finally:
+        sign.unlink(missing_ok=True)
+    problems = [problem for name, answer in answers for problem in node_problems(name, answer, run)]
+    if problems:
+        raise UserError(problems)
+    for name, answer in answers:
+        for text in other_versions(name, answer["versions"]):
+            say(f"warning: {text}")
+    say(room_words([node["Resources"] for node in nodes], spec.workers))
+
+
+def room(resources: Sequence[Mapping[str, float]], workers: WorkersSpec) -> int:
+    """How many workers fit on nodes with these resources."""
+    return sum(_fits(one, workers) for one in resources)
+
+
+def room_words(resources: Sequence[Mapping[str, float]], workers: WorkersSpec) -> str:
+    fitting = room(resources, workers)
+    text = f"{BEGUN}room for {min(fitting, workers.count)} of {workers.count} workers on {_nodes(resources)}"
+    return text if fitting >= workers.count else f"{text}; begins with these, takes more as they come"
+
+
+def small_words(resources: Sequence[Mapping[str, float]], workers: WorkersSpec) -> str:
+    """What is asked for, and what a cluster has that has no room for it now."""
+    has = "; ".join(f"CPU {one.get('CPU', 0):g} GPU {one.get('GPU', 0):g}" for one in resources)
+    return (
+        f"a worker takes {workers.cpus:g} cpus and {workers.gpus:g} gpus, the cluster has {_nodes(resources)} ({has})"
+        + ("" if room(resources, workers) else "; none of them can hold one")
+    )
+
+
+def node_problems(name: str, answer: Mapping[str, Any], run: Path) -> Iterator[str]:
+    """What a node has said of itself, in lines for the user."""
+    if error := answer.get("error"):
+        yield f"workers: node {name} cannot work: {error}"
+        return
+    for key, path in answer["missing"]:
+        yield f"{key}: {path} does not exist on node {name}; put it where all nodes see it and give that path"
+    if not answer["shared"]:
+        yield (
+            f"study.run_dir: what is written to {run} is not seen on node {name}; give a folder that all nodes share, with "
+            "`pqsearch submit --runs DIR` or as an absolute path"
+        )
+    elif not answer["writable"]:
+        yield f"study.run_dir: {run} may not be written to on node {name}; check the folder's permissions there"
+    for package, version in answer["versions"].items():
+        if version == "not installed" != environment.versions().get(package):
+            yield f"workers: node {name} has no package {package}; install it there as it is installed here"
+
+
+def other_versions(name: str, versions: Mapping[str, str]) -> list[str]:
+    """Scores depend on versions: who mixes them should know."""
+    here = environment.versions()
+    return [
+        f"node {name} has {package} {version}, the driver {here[package]}; scores may depend on who measures them"
+        for package, version in versions.items()
+        if package in here and version != here[package]
+    ]
+
+
+def _paths(spec: Spec) -> list[tuple[str, str]]:
+    """What workers read themselves."""
+    found = [
+        ("data.root", spec.data.root),
+        ("data.validation", spec.data.validation),
+        ("model.folder", spec.model.folder),
+        ("algorithm.folder", spec.algorithm.folder),
+    ]
+    return [(key, path) for key, path in found if path is not None]
+
+
+def _wait_for_room(workers: WorkersSpec, say: Callable[[str], None]) -> None:
+    """Ask for what one worker takes, as a worker will: a cluster that can grow does, a busy one answers later."""
+    import ray
+
+    probe = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_retries=0)(_nothing).remote()
+    began, told, pause = time.monotonic(), 0.0, 1.0
+    while not ray.wait([probe], timeout=pause)[0]:
+        waited = time.monotonic() - began
+        resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        words = small_words(resources, workers)
+        if workers.wait is not None and waited >= workers.wait:
+            ray.cancel(probe, force=True)
+            raise UserError(
+                f"workers.wait: no room for a worker after {workers.wait:g} seconds: {words}; lower workers.cpus or "
+                "workers.gpus, wait longer, or add nodes"
+            )
+        if waited - told >= TOLD_SECONDS or not (told or room(resources, workers)):
+            say(f"{BEGUN}waits for room: {words}")
+            told = waited
+        pause = 5.0 if workers.wait is None else max(0.1, min(5.0, workers.wait - waited))
+
+
+def _look_everywhere(
+    nodes: Sequence[Mapping[str, Any]], paths: Sequence[tuple[str, str]], sign: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each node says of itself, with the name that its owner knows it by."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0, max_retries=0)(_look)
+    answers = [
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(paths, sign)
+        for node in nodes
+    ]
+    for node, answer in zip(nodes, answers, strict=True):
+        name = f"{node['NodeManagerAddress']} ({node['NodeManagerHostname']}, {node['NodeID'][:8]})"
+        try:
+            yield name, ray.get(answer, timeout=LOOK_SECONDS)
+        except ray.exceptions.RayError as error:
+            words = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+            yield name, {"error": f"{words[:200]}; it needs the same Ray, Python and packages as the others"}
+
+
+def _look(paths: Sequence[tuple[str, str]], sign: str) -> dict[str, Any]:
+    """On a node: what is there."""
+    seen = Path(sign)
+    return {
+        "missing": [(key, path) for key, path in paths if not Path(path).exists()],
+        "shared": seen.is_file(),
+        "writable": os.access(seen.parent, os.W_OK),
+        "versions": environment.versions(),
+    }
+
+
+def _nodes(resources: Sequence[object]) -> str:
+    return "1 node" if len(resources) == 1 else f"{len(resources)} nodes"
+
+
+def _nothing() -> None:
+    """It needs no more than a place to run."""
+
+
+def _fits(resources: Mapping[str, float], workers: WorkersSpec) -> int:
+    """Workers on one node."""
+    wanted = {"CPU": workers.cpus, "GPU": workers.gpus}
+    return min(int(resources.get(name, 0.0) / number + 1e-9) for name, number in wanted.items() if number)

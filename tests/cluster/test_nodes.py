@@ -1,0 +1,76 @@
+"""What nodes say of themselves, in lines for the user. (A real cluster is asked in `tests/long`.)"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.nodes import check_nodes, node_problems, other_versions, room, room_words, small_words
+from pqsearch import environment
+from pqsearch.spec import WorkersSpec, parse_spec
+from tests.conftest import small_spec
+
+RUN = Path("/mnt/runs/small")
+
+
+def _answer(**changes: Any) -> dict[str, Any]:
+    return {"missing": [], "shared": True, "writable": True, "versions": environment.versions(), **changes}
+
+
+def test_a_node_that_has_all_is_no_problem() -> None:
+    assert list(node_problems("a", _answer(), RUN)) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (_answer(missing=[("data.root", "/data")]), "data.root: /data does not exist on node a (b, c0ffee);"),
+        (_answer(shared=False), "study.run_dir: what is written to /mnt/runs/small is not seen on node a (b, c0ffee);"),
+        (_answer(writable=False), "study.run_dir: /mnt/runs/small may not be written to on node a (b, c0ffee);"),
+        (
+            _answer(versions={"optuna": "not installed"}),
+            "workers: node a (b, c0ffee) has no package optuna; install it there",
+        ),
+        (
+            {"error": "No module named 'pqsearch'"},
+            "workers: node a (b, c0ffee) cannot work: No module named 'pqsearch'",
+        ),
+    ],
+)
+def test_what_a_node_lacks_is_said_with_its_name(answer: dict[str, Any], words: str) -> None:
+    (problem,) = node_problems("a (b, c0ffee)", answer, RUN)
+    assert problem.startswith(words)
+
+
+def test_other_versions_are_worth_a_warning() -> None:
+    (text,) = other_versions("a", {**environment.versions(), "numpy": "1.0"})
+    assert text.startswith("node a has numpy 1.0, the driver ")
+
+
+def test_workers_fit_node_by_node() -> None:
+    workers = WorkersSpec(count=8, cpus=2, gpus=0.5)
+    nodes = [{"CPU": 5.0, "GPU": 1.0}, {"CPU": 3.0, "GPU": 4.0}, {"CPU": 64.0}, {}]
+    assert room(nodes, workers) == 3
+    assert room_words(nodes, workers) == (
+        "cluster: room for 3 of 8 workers on 4 nodes; begins with these, takes more as they come"
+    )
+    assert room_words([{"CPU": 16.0, "GPU": 4.0}], workers) == "cluster: room for 8 of 8 workers on 1 node"
+
+
+def test_a_fraction_that_fills_a_node_fits() -> None:
+    assert room([{"CPU": 0.3}], WorkersSpec(cpus=0.1)) == 3
+
+
+def test_a_cluster_that_is_too_small_is_told_what_it_has() -> None:
+    assert small_words([{"CPU": 1.0}, {"CPU": 2.0, "GPU": 1.0}], WorkersSpec(cpus=4)) == (
+        "a worker takes 4 cpus and 0 gpus, the cluster has 2 nodes (CPU 1 GPU 0; CPU 2 GPU 1); none of them can hold one"
+    )
+
+
+def test_on_one_machine_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said: list[str] = []
+    check_nodes(parse_spec(small_spec()), tmp_path / "nowhere", said.append)
+    assert said == []
