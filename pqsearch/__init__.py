@@ -17,6 +17,7 @@ __all__ = [
     "UserError",
     "as_sampler",
     "correlate",
+    "fetch",
     "load",
     "load_spec",
     "measure_latency",
@@ -24,6 +25,7 @@ __all__ = [
     "resolve",
     "run",
     "select",
+    "submit",
 ]
 
 _HOMES = {
@@ -34,6 +36,7 @@ _HOMES = {
     "UserError": "pqsearch.errors",
     "as_sampler": "pqsearch.optuna_sampler",
     "correlate": "pqsearch.correlating",
+    "fetch": "cluster.service",
     "load": "pqsearch.rebuild",
     "load_spec": "pqsearch.spec",
     "measure_latency": "pqsearch.latency",
@@ -41,9 +44,11 @@ _HOMES = {
     "resolve": "pqsearch.resolving",
     "run": "pqsearch.pipeline",
     "select": "pqsearch.choose",
+    "submit": "cluster.service",
 }
 
 if TYPE_CHECKING:
+    from cluster.service import fetch, submit
     from pqsearch.box import Box
     from pqsearch.choose import select
     from pqsearch.correlating import correlate

@@ -89,7 +89,7 @@ FLOORS = (
         "pqsearch.pipeline",
         "pqsearch.check",
     ),
-    ("pqsearch.cli", "pqsearch.__main__", "pqsearch"),
+    ("pqsearch.cli", "pqsearch.job_commands", "pqsearch.__main__", "pqsearch"),
 )
 
 

@@ -1,0 +1,116 @@
+"""What of the working directory is sent with a job: code and specs, neither data nor runs."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pqsearch.errors import UserError
+from pqsearch.spec import PATH_KEYS, Spec
+
+#: What Ray's job server accepts.
+MOST_BYTES = 100 * 2**20
+#: Keys whose files stay where they are: put where the nodes see them.
+DATA_KEYS = (("data", "root"), ("data", "validation"), ("data", "cache"))
+#: Left out of every package. As in a `.gitignore`, and beside what `.gitignore` and `.rayignore` name.
+ALWAYS = (
+    "/runs/",
+    ".git",
+    ".venv",
+    "venv",
+    "__pycache__",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    ".hypothesis",
+)
+#: Files that are named when a package is too large.
+NAMED = 3
+
+
+def excludes(spec: Spec, folder: Path) -> list[str]:
+    """Patterns of what is not sent from `folder`."""
+    paths = [getattr(getattr(spec, section), key) for section, key in DATA_KEYS]
+    inside = [found for path in [*paths, spec.run_dir] if path and (found := _inside(path, folder)) is not None]
+    return [*ALWAYS, *(f"/{path}" for path in inside if path != "." and not path.startswith("runs/"))]
+
+
+def command_path(spec: str | Path, folder: Path) -> str:
+    """The spec's path as the job will know it. Raises a `UserError` if it is not sent at all."""
+    found = _inside(spec, folder)
+    if found is None:
+        raise UserError(
+            f"{spec}: is outside the working directory {folder}, which is what the cluster gets; move it there or give "
+            "--working-dir"
+        )
+    return found
+
+
+def pack(folder: Path, patterns: list[str], target: Path) -> Path:
+    """The package as a file. Raises a `UserError` if it is more than Ray takes, before anything is sent."""
+    import logging
+
+    from ray._private.runtime_env.packaging import create_package  # what Ray itself would make of the folder
+
+    quiet = logging.getLogger("pqsearch.package")
+    quiet.setLevel(logging.WARNING)
+    create_package(str(folder), target, include_gitignore=True, excludes=patterns, logger=quiet)
+    size = target.stat().st_size
+    if size > MOST_BYTES:
+        raise UserError(
+            f"{folder}: is {size / 2**20:.0f} MiB to send, Ray takes {MOST_BYTES // 2**20} MiB (largest: {_largest(target)}); "
+            "name what the cluster does not need in .rayignore, or give another --working-dir"
+        )
+    return target
+
+
+def sent_problems(data: Mapping[str, Any], folder: Path, package: Path) -> Iterator[str]:
+    """What a spec names by a relative path and the cluster will not have. `data` has paths as they are written."""
+    with zipfile.ZipFile(package) as archive:
+        names = set(archive.namelist())
+    for key, path in _relative_paths(data):
+        section, _, last = key.partition(".")
+        if (section, last) == ("data", "cache") or key == "study.optuna_log":
+            continue
+        if (section, last) in DATA_KEYS:
+            yield (
+                f"{key}: {path} would have to be sent, and data are not; put it where all nodes see it and give that path, "
+                f"--set {key}=/PATH/ON/THE/CLUSTER"
+            )
+            continue
+        found = _inside(folder / path, folder)
+        if found is None:
+            yield f"{key}: {path} is outside the working directory {folder}, which is what the cluster gets; move it there"
+        elif (folder / found).is_file() and found not in names:
+            yield f"{key}: {path} is not sent, an ignore file of the working directory leaves it out; take it out of there"
+
+
+def _relative_paths(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for section, key in PATH_KEYS:
+        table = data.get(section)
+        if isinstance(table, Mapping) and isinstance(path := table.get(key), str):
+            yield from _relative(f"{section}.{key}", path)
+    study = data.get("study")
+    for number, path in enumerate(study.get("plans", ()) if isinstance(study, Mapping) else ()):
+        yield from _relative(f"study.plans[{number}]", path)
+
+
+def _relative(key: str, path: str) -> Iterator[tuple[str, str]]:
+    if not path.startswith(("/", "~")):
+        yield key, path
+
+
+def _inside(path: str | Path, folder: Path) -> str | None:
+    """`path` from the folder on, with links followed; None if it is elsewhere."""
+    try:
+        return (folder / path).resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        return None
+
+
+def _largest(package: Path) -> str:
+    with zipfile.ZipFile(package) as archive:
+        files = sorted(archive.infolist(), key=lambda file: -file.compress_size)[:NAMED]
+    return ", ".join(f"{file.filename} {file.compress_size / 2**20:.0f} MiB" for file in files)

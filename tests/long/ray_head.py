@@ -1,0 +1,131 @@
+"""A Ray cluster of one node on this machine, with a job server: its own ports, its own folder, on loopback, behind a token."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+START_SECONDS, END_SECONDS = 300.0, 30.0
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class RayHead:
+    """`ray start --head --block` and everything that descends from it. Use it as a context."""
+
+    def __init__(self, folder: Path, cpus: int = 2) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.token = folder / "token"
+        self._cpus = cpus
+        self._temporary = tempfile.TemporaryDirectory(prefix="ray", dir="/tmp")  # names of sockets have to be short
+        ports = _free_ports(5)
+        self.address = f"http://127.0.0.1:{ports[0]}"
+        self._ports = ports
+
+    def __enter__(self) -> Self:
+        self.home.mkdir()
+        self.token.write_text(secrets.token_hex(32))
+        self.token.chmod(0o600)
+        dashboard, gcs, client, agent, metrics = self._ports
+        command = [
+            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
+            "--node-ip-address", "127.0.0.1", "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard),
+            "--port", str(gcs), "--ray-client-server-port", str(client), "--dashboard-agent-listen-port", str(agent),
+            "--metrics-export-port", str(metrics), "--min-worker-port", "0", "--max-worker-port", "0",
+            "--num-cpus", str(self._cpus), "--num-gpus", "0", "--object-store-memory", str(128 * 2**20),
+            "--temp-dir", self._temporary.name,
+        ]  # fmt: skip
+        with (self.folder / "head.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=self.environment(), start_new_session=True
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        family = [self._process, *_descendants(self._process.pid)]
+        self._process.terminate()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for member in family[1:]:
+            try:
+                member.kill()  # psutil knows whether the number is still that process's
+            except psutil.NoSuchProcess:
+                continue
+        self._temporary.cleanup()
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """For the head and for commands that talk to it: its token, a home of its own, this python first on the PATH."""
+        mine = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+        return {
+            **mine,
+            "HOME": str(self.home),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+            "OMP_NUM_THREADS": "1",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token),
+            **changes,
+        }
+
+    def command(self, *arguments: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+        """`pqsearch ARGUMENTS --address` of this head, as a process of its own."""
+        words: Sequence[str] = [sys.executable, "-m", "pqsearch", *map(str, arguments)]
+        if "--address" not in words:
+            words = [*words, "--address", self.address]
+        return subprocess.run(
+            words, capture_output=True, text=True, check=False, cwd=cwd, env=self.environment(**changes)
+        )
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            try:
+                urllib.request.urlopen(f"{self.address}/api/version", timeout=5).close()
+            except urllib.error.HTTPError:
+                return  # it answers, and asks for the token
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError(f"no head: {(self.folder / 'head.log').read_text()[-3000:]}")
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on now, below those that the system gives to connections."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(range(20000, 32000), 200):
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("", port))
+            found.append(port)
+        if len(found) == number:
+            return found
+    raise AssertionError("no free ports")
