@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pqsearch.errors import UserError
-from pqsearch.spec import PATH_KEYS, Spec
+from pqsearch.spec import PATH_KEYS
 
 #: What Ray's job server accepts.
 MOST_BYTES = 100 * 2**20
@@ -30,10 +30,10 @@ ALWAYS = (
 NAMED = 3
 
 
-def excludes(spec: Spec, folder: Path) -> list[str]:
-    """Patterns of what is not sent from `folder`."""
-    paths = [getattr(getattr(spec, section), key) for section, key in DATA_KEYS]
-    inside = [found for path in [*paths, spec.run_dir] if path and (found := _inside(path, folder)) is not None]
+def excludes(data: Mapping[str, Any], run_dir: str, folder: Path) -> list[str]:
+    """Patterns of what is not sent from `folder`. `data` is a spec with its paths as they are written: the job reads them there."""
+    paths = [path for key, path in _paths(data) if tuple(key.split(".")) in DATA_KEYS]
+    inside = [found for path in [*paths, run_dir] if (found := _inside(Path(path).expanduser(), folder)) is not None]
     return [*ALWAYS, *(f"/{path}" for path in inside if path != "." and not path.startswith("runs/"))]
 
 
@@ -70,11 +70,10 @@ def sent_problems(data: Mapping[str, Any], folder: Path, package: Path) -> Itera
     """What a spec names by a relative path and the cluster will not have. `data` has paths as they are written."""
     with zipfile.ZipFile(package) as archive:
         names = set(archive.namelist())
-    for key, path in _relative_paths(data):
-        section, _, last = key.partition(".")
-        if (section, last) == ("data", "cache") or key == "study.optuna_log":
+    for key, path in _paths(data):
+        if path.startswith(("/", "~")) or key in ("data.cache", "study.optuna_log"):
             continue
-        if (section, last) in DATA_KEYS:
+        if tuple(key.split(".")) in DATA_KEYS:
             yield (
                 f"{key}: {path} would have to be sent, and data are not; put it where all nodes see it and give that path, "
                 f"--set {key}=/PATH/ON/THE/CLUSTER"
@@ -87,19 +86,14 @@ def sent_problems(data: Mapping[str, Any], folder: Path, package: Path) -> Itera
             yield f"{key}: {path} is not sent, an ignore file of the working directory leaves it out; take it out of there"
 
 
-def _relative_paths(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _paths(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for section, key in PATH_KEYS:
         table = data.get(section)
         if isinstance(table, Mapping) and isinstance(path := table.get(key), str):
-            yield from _relative(f"{section}.{key}", path)
+            yield f"{section}.{key}", path
     study = data.get("study")
     for number, path in enumerate(study.get("plans", ()) if isinstance(study, Mapping) else ()):
-        yield from _relative(f"study.plans[{number}]", path)
-
-
-def _relative(key: str, path: str) -> Iterator[tuple[str, str]]:
-    if not path.startswith(("/", "~")):
-        yield key, path
+        yield f"study.plans[{number}]", path
 
 
 def _inside(path: str | Path, folder: Path) -> str | None:

@@ -63,7 +63,7 @@ def prepare(
         command,
         digest=digest_of(data),
         working_dir=str(folder),
-        excludes=package.excludes(checked, folder),
+        excludes=package.excludes(data, checked.run_dir, folder),
         retries=retries,
         runs=runs,
     )

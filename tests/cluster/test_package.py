@@ -12,13 +12,14 @@ import pytest
 
 from cluster import package
 from pqsearch.errors import UserError
-from pqsearch.spec import load_spec
 from tests.conftest import write_spec
 
 
 def _sent(folder: Path, spec: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    monkeypatch.chdir(folder)
-    made = package.pack(folder, package.excludes(load_spec(spec), folder), folder.parent / "sent.zip")
+    monkeypatch.chdir(folder.parent)  # where the command runs does not matter
+    data = tomllib.loads(spec.read_text())
+    patterns = package.excludes(data, data["study"]["run_dir"], folder)
+    made = package.pack(folder, patterns, folder.parent / "sent.zip")
     with zipfile.ZipFile(made) as archive:
         return {name for name in archive.namelist() if not name.endswith("/")}
 

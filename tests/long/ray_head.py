@@ -75,6 +75,15 @@ class RayHead:
                 continue
         self._temporary.cleanup()
 
+    @property
+    def logs(self) -> Path:
+        """What Ray writes down of this cluster, the output of jobs included."""
+        return Path(self._temporary.name) / "session_latest" / "logs"
+
+    def family(self) -> list[psutil.Process]:
+        """Everything that this head has started and that lives."""
+        return [one for one in _descendants(self._process.pid) if one.status() != psutil.STATUS_ZOMBIE]
+
     def environment(self, **changes: str) -> dict[str, str]:
         """For the head and for commands that talk to it: its token, a home of its own, this python first on the PATH."""
         mine = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}

@@ -102,3 +102,21 @@ def test_a_place_is_named_without_its_password() -> None:
     place = DatabasePlace(URL, "small-0123")
     for text in (str(place), repr(place), repr([place])):
         assert "postgresql://me:***@127.0.0.1:9/nowhere, study small-0123" in text
+
+
+def test_a_relative_run_directory_outlives_what_ray_unpacks_a_job_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, unpacked = parse_spec(small_spec()), tmp_path / "working_dir_files" / "_ray_pkg_0123" / "sub"
+    unpacked.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PQSEARCH_RUNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert RunDirectory.of(spec).path == tmp_path / "runs" / "small"
+    monkeypatch.chdir(unpacked)
+    assert RunDirectory.of(spec).path == tmp_path / "home" / "pqsearch" / "runs" / "small"
+    monkeypatch.setenv("PQSEARCH_RUNS", "~/mine")
+    assert RunDirectory.of(spec).path == tmp_path / "home" / "mine" / "runs" / "small"
+    monkeypatch.setenv("PQSEARCH_RUNS", "/mnt/shared")
+    assert RunDirectory.of(spec).path == Path("/mnt/shared/runs/small")
+    assert RunDirectory.of(_spec(tmp_path)).path == tmp_path / "run"
