@@ -79,6 +79,8 @@ class Pipeline:
 
     def search(self) -> dict[str, Any]:
         """Search plans on Ray Tune; leaves the journal and the leading plan."""
+        if not self._search_is_over():
+            self.nodes  # noqa: B018
         self.run.begin_journal(self.spec.study.name)
         self.baseline()
         from pqsearch.tune.driver import search
@@ -87,7 +89,6 @@ class Pipeline:
             self.run.write(self.run.layers, self.prepared.info.to_json())
         if self._search_is_over():
             return read_study(self.run.journal).progress()
-        self.nodes  # noqa: B018
         show, price = self.progress("search"), self.spec.workers.price
         with self.stage("search"):
             state = search(

@@ -14,6 +14,7 @@ from typing import Any
 
 from pqsearch.environment import run_folder
 from pqsearch.errors import UserError
+from pqsearch.journal.lock import Lock
 from pqsearch.journal.place import DatabasePlace, FilePlace, Place
 from pqsearch.latency_file import digest
 from pqsearch.spec import LatencySpec, Spec, load_spec
@@ -143,7 +144,9 @@ class RunDirectory:
         """Make the directory for `spec`, or check that it was made by the same one. Overwrites nothing."""
         with writable(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            if self.spec.exists():
+            if self._unused():
+                self.latency.unlink(missing_ok=True)
+            elif self.spec.exists():
                 self.compare(spec)
             # A hidden file is what a kill in this very place left of spec.toml.
             elif any(not path.name.startswith(".") for path in self.path.iterdir()):
@@ -159,6 +162,19 @@ class RunDirectory:
                 write_atomically(self.latency, Path(spec.latency.table).read_bytes())
             for folder in (self.logs, self.scratch, self.checkpoints, self.plans):
                 folder.mkdir(exist_ok=True)
+
+    def _unused(self) -> bool:
+        """A run was begun here and nothing came of it, as when data are not where its spec says: another spec mends that."""
+        if not self.spec.is_file() or not self.lock.is_file():
+            return False
+        made = {self.spec, self.latency, self.lock, self.logs / "pqsearch.log"}
+        if any(path.is_file() and path not in made for path in self.path.rglob("[!.]*")):
+            return False
+        try:
+            with Lock(self.lock, wait_seconds=0.0):
+                return True
+        except UserError:
+            return False  # somebody is about to make something of it
 
     def sweep(self) -> None:
         """Remove what killed writers left half written. For the holder of the lock only: nobody else is writing then."""

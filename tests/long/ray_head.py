@@ -12,8 +12,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -61,18 +61,7 @@ class RayHead:
         return self
 
     def __exit__(self, *error: object) -> None:
-        family = [self._process, *_descendants(self._process.pid)]
-        self._process.terminate()
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for member in family[1:]:
-            try:
-                member.kill()  # psutil knows whether the number is still that process's
-            except psutil.NoSuchProcess:
-                continue
+        _end(self._process)
         self._temporary.cleanup()
 
     @property
@@ -83,6 +72,31 @@ class RayHead:
     def family(self) -> list[psutil.Process]:
         """Everything that this head has started and that lives."""
         return [one for one in _descendants(self._process.pid) if one.status() != psutil.STATUS_ZOMBIE]
+
+    @contextmanager
+    def another_node(self, *prefix: str) -> Iterator[None]:
+        """One more node on this machine, of one CPU; `prefix` is a command that starts it."""
+        _, gcs, *_ = self._ports
+        agent, metrics = _free_ports(2)
+        command = [
+            *prefix, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats",
+            "--address", f"127.0.0.1:{gcs}", "--node-ip-address", "127.0.0.1", "--num-cpus", "1", "--num-gpus", "0",
+            "--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics),
+            "--min-worker-port", "0", "--max-worker-port", "0", "--object-store-memory", str(128 * 2**20),
+        ]  # fmt: skip
+        log = self.folder / "node.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                command, stdout=file, stderr=file, env=self.environment(), start_new_session=True
+            )
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while "Ray runtime started" not in log.read_text():
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+                time.sleep(0.2)
+            yield
+        finally:
+            _end(process)
 
     def environment(self, **changes: str) -> dict[str, str]:
         """For the head and for commands that talk to it: its token, a home of its own, this python first on the PATH."""
@@ -119,6 +133,22 @@ class RayHead:
             except OSError:
                 time.sleep(0.2)
         raise AssertionError(f"no head: {(self.folder / 'head.log').read_text()[-3000:]}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """A command and all that descends from it."""
+    family = _descendants(process.pid)
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for member in family:
+        try:
+            member.kill()  # psutil knows whether the number is still that process's
+        except psutil.NoSuchProcess:
+            continue
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -137,7 +138,7 @@ def _drivers(head: RayHead) -> list[psutil.Process]:
 
 
 def test_plain_ray_job_submit_does_as_well(head: RayHead, tmp_path: Path) -> None:
-    _write(tmp_path, "plain", study__evaluations=2)
+    _write(tmp_path, "plain", study__evaluations=4)
     done = subprocess.run(
         [
             sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", head.address,
@@ -153,7 +154,7 @@ def test_plain_ray_job_submit_does_as_well(head: RayHead, tmp_path: Path) -> Non
     ("changes", "options", "words"),
     [
         ({"data__root": "/nowhere/images", "data__name": "image_folder"}, (), "data.root: /nowhere/images"),
-        ({"model__folder": "/nowhere"}, (), "model.folder: /nowhere does not exist on node 127.0.0.1 ("),
+        ({"model__folder": "/nowhere"}, (), "model.folder: /nowhere does not exist on node "),
         (
             {"workers__cpus": 64.0},
             ("--timeout", "5"),
@@ -171,6 +172,28 @@ def test_what_the_cluster_lacks_is_said_by_submit_before_anything_is_trained(
     assert done.stderr.startswith(words), done.stderr
     assert "Traceback" not in done.stderr
     assert not list(head.home.rglob("lacking/baseline.pth"))
+
+
+@pytest.mark.parametrize("hidden", ["models", "runs"])
+def test_a_node_that_does_not_see_what_the_others_see_is_named(hidden: str, head: RayHead, tmp_path: Path) -> None:
+    folder = tmp_path / hidden
+    folder.mkdir()
+    # A name space of its own, in which the folder is another, empty one.
+    hide = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs tmpfs {shlex.quote(str(folder))} && exec "$@"', "sh")
+    if subprocess.run([*hide, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("only root may give a process mounts of its own")
+    (tmp_path / "models" / "mine").mkdir(parents=True, exist_ok=True)
+    _write(tmp_path, "hidden", model__folder=str(tmp_path / "models" / "mine"), workers__count=3)
+    with head.another_node(*hide):
+        done = head.command("submit", "spec.toml", "--runs", tmp_path / "runs", cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    words = {
+        "models": f"model.folder: {tmp_path}/models/mine does not exist on node ",
+        "runs": f"study.run_dir: what is written to {tmp_path}/runs/runs/hidden is not seen on node ",
+    }
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(words[hidden])
+    assert not list(tmp_path.rglob("baseline.pth"))
 
 
 def test_a_package_that_the_cluster_lacks_is_named(head: RayHead, tmp_path: Path) -> None:

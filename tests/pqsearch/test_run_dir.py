@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pqsearch.errors import UserError
+from pqsearch.journal.lock import Lock
 from pqsearch.journal.place import DatabasePlace, FilePlace
 from pqsearch.run_dir import RunDirectory, write_atomically
 from pqsearch.spec import Spec, parse_spec
@@ -120,3 +121,18 @@ def test_a_relative_run_directory_outlives_what_ray_unpacks_a_job_into(
     monkeypatch.setenv("PQSEARCH_RUNS", "/mnt/shared")
     assert RunDirectory.of(spec).path == Path("/mnt/shared/runs/small")
     assert RunDirectory.of(_spec(tmp_path)).path == tmp_path / "run"
+
+
+def test_a_spec_of_which_nothing_came_may_be_mended(tmp_path: Path) -> None:
+    wrong, right = _spec(tmp_path, data__root="/nowhere"), _spec(tmp_path, data__root="/somewhere")
+    run = RunDirectory.of(wrong)
+    run.prepare(wrong)
+    with Lock(run.lock):
+        with pytest.raises(UserError, match=r"^data.root: the run in .* has '/nowhere'"):
+            run.prepare(right)
+        (run.logs / "pqsearch.log").write_text("data.root: /nowhere does not exist on node a")
+    run.prepare(right)
+    assert run.read_spec().data.root == "/somewhere"
+    (run.checkpoints / "baseline.pth").write_bytes(b"something")
+    with pytest.raises(UserError, match=r"^data.root: the run in .* has '/somewhere'"):
+        run.prepare(wrong)
