@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit, urlunsplit
 
 #: Up to the line's last @: whatever a password holds that should have been escaped is hidden, too.
 _IN_ADDRESS = re.compile(r"(\b[a-z][a-z0-9+]*://[^\s:@/?]*):.*@")
@@ -12,3 +13,12 @@ _AS_OPTION = re.compile(r"(\b(?:ssl)?password\s*=\s*)[^&\"'\n]+", re.IGNORECASE)
 def hide_passwords(text: str) -> str:
     """`text` with the passwords of its addresses, and those given as `password=`, replaced by stars."""
     return _AS_OPTION.sub(r"\1***", _IN_ADDRESS.sub(r"\1:***@", text))
+
+
+def drop_passwords(address: str) -> str:
+    """An address that still leads to its database, for those who have the password from elsewhere."""
+    parts = urlsplit(address)
+    user, at, host = parts.netloc.rpartition("@")
+    options = [option for option in parts.query.split("&") if not _AS_OPTION.match(option)]
+    kept = parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query="&".join(options))
+    return urlunsplit(kept)

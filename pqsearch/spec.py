@@ -325,8 +325,9 @@ class Spec(_Section):
         """Plain TOML values; keys that are not set are left out."""
         return self.model_dump(exclude_none=True)
 
-    def to_toml(self) -> str:
-        return tomli_w.dumps(self.to_dict())
+    def to_toml(self, defaults: bool = True) -> str:
+        """The spec as a file, with or without the defaults of this version."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True, exclude_unset=not defaults))
 
     def without_passwords(self) -> Spec:
         """The spec for those who need not reach its database: no password stands in it."""

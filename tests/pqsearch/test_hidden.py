@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pqsearch.errors import UserError
-from pqsearch.hidden import hide_passwords
+from pqsearch.hidden import drop_passwords, hide_passwords
 from pqsearch.spec import load_spec, parse_spec
 from tests.conftest import small_spec, write_spec
 
@@ -68,3 +68,19 @@ def test_who_holds_a_lock_is_said_without_the_password_of_its_command(tmp_path: 
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "sesame" not in said
     assert "postgresql://me:***@host/db" in said
+
+
+@pytest.mark.parametrize(
+    ("address", "left"),
+    [
+        ("postgresql://me:p%40ss@host:5432/db", "postgresql://me@host:5432/db"),
+        (
+            "postgresql://me@host/db?password=x&connect_timeout=3&sslpassword=y",
+            "postgresql://me@host/db?connect_timeout=3",
+        ),
+        ("postgresql://me@host/db?password=x", "postgresql://me@host/db"),
+        ("postgresql://host:5432/db?application_name=a@b", "postgresql://host:5432/db?application_name=a@b"),
+    ],
+)
+def test_an_address_without_its_password_still_leads_there(address: str, left: str) -> None:
+    assert drop_passwords(address) == left
