@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pqsearch import __version__, environment, job_commands
+from pqsearch import __version__, cluster_command, environment, job_commands
 from pqsearch.errors import SearchAborted, UserError
 
 _SPEC_COMMANDS = {
@@ -149,9 +149,16 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="replace the journal instead; the damaged one is kept under another name",
     )
+    cluster = add(
+        "cluster",
+        "print the file that takes a search to a cluster",
+        "pqsearch cluster kuberay examples/digits.toml",
+        None,
+    )
+    cluster_command.add(cluster, _with_spec)
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
-        "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters"
+        "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters, clusters"
     )
     init = add("init", "write a commented spec to start from", "pqsearch init my.toml", _init)
     init.add_argument("path", nargs="?", default="spec.toml", help="the file to write (spec.toml)")

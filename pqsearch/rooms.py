@@ -33,6 +33,7 @@ ROOMS: Mapping[str, Room] = {
     "quantizers": Room("trainers.quantizers", "Quantizer"),
     "importances": Room("trainers.importances", "importance"),
     "exporters": Room("trainers.exporters", "export"),
+    "clusters": Room("cluster.targets", "render"),
 }
 
 

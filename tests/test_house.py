@@ -51,6 +51,7 @@ FLOORS = (
         "pqsearch.console",
         "pqsearch.tables",
         "pqsearch.spec_docs",
+        "pqsearch.cluster_command",
     ),
     (
         "pqsearch.study",
