@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install quickstart test test-long chaos system-deps lint format bench docs clean
+.PHONY: help install quickstart test test-long chaos system-deps lint format bench check-cluster golden docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,12 @@ bench: $(VENV)/installed  ## every benchmark that needs no data of yours
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/simulator.py
 	$(BIN)/python benchmarks/digits.py
+
+check-cluster: $(VENV)/installed-test  ## hold the files for clusters against their readers' schemas (SCHEMAS=FOLDER: KubeRay's, too)
+	$(BIN)/python -m tests.cluster.checks $(if $(SCHEMAS),--schemas $(SCHEMAS))
+
+golden: $(VENV)/installed-test  ## write the golden files of the tests anew, to be looked at in git diff
+	$(BIN)/python -m tests.cluster.cases
 
 docs: $(VENV)/installed  ## write docs/spec.md anew
 	$(BIN)/python -m pqsearch.spec_docs docs/spec.md
