@@ -92,13 +92,27 @@ start_cluster() {
 }
 
 end_cluster() {
-    local node
-    for node in "${started[@]}"; do kill -TERM "$node" 2> /dev/null || true; done
-    for node in "${started[@]}"; do wait "$node" || true; done
+    # A background command that is ended before it has become another program would come here, too.
+    if [[ $BASHPID != "$$" ]]; then return; fi
+    if [[ $ended != well ]]; then echo "Ray's logs are left in $temp on its nodes" >&2; fi
+    # A node that is only just being started may miss a signal: it is told again after 30 seconds, and made to end after 60.
+    local try node alive
+    for ((try = 0; try < 300; try++)); do
+        alive=
+        for node in "${started[@]}"; do
+            if ! kill -0 "$node" 2> /dev/null; then continue; fi
+            alive=yes
+            if ((try % 150 == 0)); then kill -TERM "$node" 2> /dev/null || true; fi
+        done
+        if [[ -z $alive ]]; then break; fi
+        sleep 0.2
+    done
+    for node in "${started[@]}"; do kill -KILL "$node" 2> /dev/null || true; done
     if [[ $ended == well ]]; then
-        for node in "${hosts[@]}"; do (on "$node" rm -rf -- "$temp") || true; done
-    else
-        echo "Ray's logs are left in $temp on its nodes" >&2
+        for node in "${hosts[@]}"; do
+            on "$node" rm -rf -- "$temp" &
+            wait $! || true
+        done
     fi
 }
 

@@ -29,6 +29,7 @@ time.sleep(600)" "$port"
     "pqsearch": """
 printf '%s\\n' "$@" > "$RECORD/search"
 echo "$RAY_ADDRESS $RAY_AUTH_MODE ${#RAY_AUTH_TOKEN}" > "$RECORD/address"
+until [[ -f $RECORD/nodes && $(wc -l < "$RECORD/nodes") == 2 ]]; do sleep 0.05; done # a search takes longer than that
 [[ ${SEARCH_ENDS_WITH:-} ]] && exit "$SEARCH_ENDS_WITH"
 trap 'exit 130' TERM
 echo > "$RECORD/searching"

@@ -119,4 +119,5 @@ def test_a_head_that_does_not_start_is_said(tmp_path: Path) -> None:
     code, said = _run(tmp_path, RAY_FAILS="yes")
     assert code == 1
     assert "the head of the Ray cluster did not start on node-a, port 2" in said
+    assert "Ray's logs are left in /tmp/pqsearch-" in said
     assert not (tmp_path / "search").exists()
