@@ -8,13 +8,10 @@ import yaml
 
 from cluster.targets import kuberay
 from pqsearch.spec import load_spec
-from tests.cluster.cases import CASES, GPUS, ROOT, order_of
-from tests.cluster.checks import kubernetes_problems, ray_job_problems
+from tests.cluster.cases import CASES, GPUS, order_of
+from tests.cluster.checks import kubernetes_problems
 
 RENDERED = [name for name, case in CASES.items() if case.target == "kuberay"]
-#: KubeRay's own schemas are in no package; where a checkout has them beside it, they are used.
-SCHEMAS = ROOT.parent / "shared" / "schemas"
-needs_schemas = pytest.mark.skipif(not SCHEMAS.is_dir(), reason="KubeRay's schemas are not there")
 
 
 def _documents(text: str) -> list[dict[str, Any]]:
@@ -39,23 +36,6 @@ def test_a_misspelt_field_of_kubernetes_is_refused(field: str) -> None:
     misspelt = text.replace(field, f"x{field}")
     assert misspelt != text
     assert kubernetes_problems(_documents(misspelt))
-
-
-@needs_schemas
-@pytest.mark.parametrize("name", RENDERED)
-def test_kuberay_accepts_the_job(name: str) -> None:
-    assert ray_job_problems(_documents(CASES[name].rendered().text)[1], SCHEMAS) == []
-
-
-@needs_schemas
-@pytest.mark.parametrize(
-    "field", ["shutdownAfterJobFinishes:", "backoffLimit:", "maxReplicas:", "rayStartParams:", "mode:"]
-)
-def test_a_misspelt_field_of_kuberay_is_refused(field: str) -> None:
-    text = CASES["kuberay-gpus"].rendered().text
-    misspelt = text.replace(field, f"x{field}")
-    assert misspelt != text
-    assert ray_job_problems(_documents(misspelt)[1], SCHEMAS)
 
 
 def test_pods_have_gpus_where_workers_want_some_and_the_head_has_one_too() -> None:
