@@ -61,7 +61,7 @@ def prepare(
     request = render(
         checked,
         command,
-        digest=digest_of(data),
+        digest=digest_of(data if runs is None else {**data, "--runs": runs}),  # elsewhere it is another run
         working_dir=str(folder),
         excludes=package.excludes(data, checked.run_dir, folder),
         retries=retries,

@@ -40,6 +40,13 @@ def run_folder(path: str) -> Path:
     return Path(folder or "").expanduser() / path
 
 
+def as_sent(path: str) -> str:
+    """A path in what was sent with a job, from there on: where Ray unpacks it changes with every attempt. Others as they are."""
+    parts = Path(path).parts
+    found = next((number for number, part in enumerate(parts) if part.startswith(SENT_FOLDER)), None)
+    return path if found is None else Path(*parts[found + 1 :]).as_posix()
+
+
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in VERSIONS:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pqsearch.environment import run_folder
+from pqsearch.environment import as_sent, run_folder
 from pqsearch.errors import UserError
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.place import DatabasePlace, FilePlace, Place
@@ -190,7 +190,7 @@ class RunDirectory:
             f"{key}: the run in {self.path} has {_say(before, key)}, the spec {_say(now, key)}; "
             "use that value or another study.run_dir"
             for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key) and not key.startswith(FREE_KEYS)
+            if _plain(before.get(key)) != _plain(now.get(key)) and not key.startswith(FREE_KEYS)
         ]
         problems += self._other_latencies(spec)
         if spec.study.storage is None and self.database.is_file():
@@ -265,6 +265,13 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return {k: v for i, inner in enumerate(value) for k, v in _flat(inner, f"{prefix}[{i}]").items()}
     return {prefix: value}
+
+
+def _plain(value: Any) -> Any:
+    """A value without what a cluster puts before the paths in it."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return as_sent(value) if isinstance(value, str) else value
 
 
 def _say(values: Mapping[str, Any], key: str) -> str:

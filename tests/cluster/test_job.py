@@ -93,6 +93,21 @@ def test_other_values_are_another_job_of_the_study(tmp_path: Path) -> None:
     assert one["metadata"]["study"] == other["metadata"]["study"] == "small"
 
 
+def test_the_same_spec_in_another_folder_of_runs_is_another_job(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path)
+    studies = {prepare(spec, working_dir=tmp_path, runs=runs).request["study"] for runs in (None, "/mnt/a", "/mnt/b")}
+    assert len(studies) == 3
+
+
+def test_from_python_mistakes_are_the_same(tmp_path: Path) -> None:
+    import pqsearch
+
+    with pytest.raises(UserError, match="cannot be reached"):
+        pqsearch.submit(write_spec(tmp_path), address="http://127.0.0.1:1", working_dir=tmp_path)
+    with pytest.raises(UserError, match="cannot be reached"):
+        pqsearch.fetch("small-0123abcd-1", tmp_path / "here", address="http://127.0.0.1:1")
+
+
 def test_a_spec_outside_the_working_directory_is_refused(tmp_path: Path) -> None:
     spec, elsewhere = write_spec(tmp_path), tmp_path / "elsewhere"
     elsewhere.mkdir()

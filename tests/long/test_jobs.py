@@ -20,7 +20,7 @@ import pytest
 from pqsearch.study import read_study
 from tests.chaos.ledger import started
 from tests.conftest import small_spec
-from tests.long.ray_head import RayHead
+from tests.long.ray_head import ROOT, RayHead
 
 pytestmark = pytest.mark.long
 WAIT_SECONDS = 600.0
@@ -132,6 +132,15 @@ def test_a_job_whose_driver_is_killed_is_started_again_and_goes_on(head: RayHead
     begun = started(run)
     assert not [key for key in set(begun) if key in paid and begun.count(key) > 1], "paid for twice"
 
+    code = (
+        "import sys, pqsearch; id = pqsearch.submit('spec.toml', address=sys.argv[1], retries=2); "
+        "print(id, pqsearch.fetch(id, address=sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, head.address]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=head.environment(), check=True)
+    assert done.stdout == f"{_id(first.stdout).removesuffix('1')}2 {tmp_path}/runs/killed\n"
+    assert (tmp_path / "runs" / "killed" / "plan.json").read_bytes() == (run / "plan.json").read_bytes()
+
 
 def _drivers(head: RayHead) -> list[psutil.Process]:
     return [one for one in head.family() if one.cmdline()[1:4] == ["-m", "pqsearch", "run"]]
@@ -148,6 +157,23 @@ def test_plain_ray_job_submit_does_as_well(head: RayHead, tmp_path: Path) -> Non
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert (head.home / "pqsearch" / "runs" / "plain" / "report.html").is_file()
+
+
+def test_a_model_of_ones_own_is_sent_and_its_run_goes_on_from_where_ray_unpacks_it_next(
+    head: RayHead, tmp_path: Path
+) -> None:
+    mine = (ROOT / "examples" / "your_model.py").read_text()
+    changes = {"model": {"name": "mine:make"}, "algorithm": {"name": "random_search"}}
+    baseline = head.home / "pqsearch" / "runs" / "own" / "baseline.pth"
+    weights = []
+    for evaluations in (4, 6):
+        (tmp_path / "mine.py").write_text(f"{mine}# {evaluations}\n")
+        _write(tmp_path, "own", study__evaluations=evaluations, **changes)
+        done = head.command("submit", "spec.toml", "--follow", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        weights.append(baseline.read_bytes())
+    assert weights[0] == weights[1]
+    assert sum(row["state"] == "done" for row in read_study(baseline.parent / "journal.jsonl").candidates()) == 6
 
 
 @pytest.mark.parametrize(

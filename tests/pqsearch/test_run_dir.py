@@ -136,3 +136,16 @@ def test_a_spec_of_which_nothing_came_may_be_mended(tmp_path: Path) -> None:
     (run.checkpoints / "baseline.pth").write_bytes(b"something")
     with pytest.raises(UserError, match=r"^data.root: the run in .* has '/somewhere'"):
         run.prepare(wrong)
+
+
+def test_paths_in_what_was_sent_with_a_job_are_the_same_in_every_attempt(tmp_path: Path) -> None:
+    first, second, other = (
+        _spec(tmp_path, model__weights=f"/tmp/ray/{path}/w.pth", study__plans=[f"/tmp/ray/{path}/plan.json"])
+        for path in ("session_1/_ray_pkg_01/sub", "session_2/_ray_pkg_23/sub", "session_2/_ray_pkg_23/elsewhere")
+    )
+    run = RunDirectory.of(first)
+    run.prepare(first)
+    run.prepare(second)
+    with pytest.raises(UserError) as caught:
+        run.prepare(other)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["model.weights", "study.plans"]
