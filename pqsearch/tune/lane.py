@@ -81,9 +81,7 @@ class Lane:
         """Hand all results in and wait until everything is acknowledged."""
         with self._lock:
             self._send_results()
-            for answered in self._sent:
-                answered()
-            self._sent = []
+            self._settle()
             if self._answer is not None:  # results may have gone with the question for more
                 self._receive()
 
@@ -109,6 +107,8 @@ class Lane:
                 self._ask()
 
     def _ask(self) -> None:
+        # A study that begins anew may hear calls in another order: asked before it knows these, it would hand them out again.
+        self._settle()
         holding = [(item.id, item.repeat) for item in (self._current, *self._held) if item is not None]
         results, self._results = self._results, []
         self._reported = self._clock()
@@ -123,10 +123,14 @@ class Lane:
         if self._results:
             results, self._results = self._results, []
             self._reported = self._clock()
-            # Those before are acknowledged by now, or their loss is noticed here.
-            for answered in self._sent:
-                answered()
+            self._settle()
             self._sent = [self._begin(results, 0, [])]
+
+    def _settle(self) -> None:
+        """Results on their way are acknowledged, as a rule long since, or their loss is noticed here."""
+        for answered in self._sent:
+            answered()
+        self._sent = []
 
     def _receive(self) -> None:
         assert self._answer is not None

@@ -203,10 +203,9 @@ class Siege:
         print(text, file=sys.stderr, flush=True)
 
 
-def besiege(folder: Path, number: int, seed: int, only: str = "") -> Tally:
-    """A search hit by a number of faults, each kind (with `only` in its name) as often as any other, in random order."""
+def besiege(folder: Path, number: int, seed: int, kinds: Sequence[Fault]) -> Tally:
+    """A search hit by a number of faults, each of the kinds as often as any other, in random order."""
     rng = random.Random(seed)
-    kinds = [fault for fault in all_faults() if only in fault.name]
     faults = [kinds[place % len(kinds)] for place in range(number)]
     rng.shuffle(faults)
     siege = Siege(folder, rng)
@@ -229,7 +228,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="pqsearch-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    tally = besiege(folder, options.faults, options.seed, options.only)
+    kinds = [fault for fault in all_faults() if options.only in fault.name]
+    tally = besiege(folder, options.faults, options.seed, kinds)
     print(tally.table())
     return int(bool(tally.complaints or tally.lost or tally.twice))
 

@@ -108,6 +108,28 @@ def test_every_result_is_handed_in_once_and_the_end_is_noticed() -> None:
     assert sorted(id for ids, *_ in desk.asked for id in ids) == list(range(7))
 
 
+def test_more_is_asked_for_only_when_all_results_on_their_way_are_acknowledged() -> None:
+    desk, clock = Desk(total=200), Clock()
+    unanswered: list[int] = []
+
+    def begin(results: Sequence[Result], number: int, holding: Sequence[Key]) -> Callable[[], Mapping[str, Any]]:
+        assert not (number and unanswered), "a study that begins anew may hear this first, and hand those out again"
+        unanswered.extend(result.id for result in results)
+        answered = desk(results, number, holding)
+
+        def answer() -> Mapping[str, Any]:
+            for result in results:
+                unanswered.remove(result.id)
+            return answered()
+
+        return answer
+
+    lane = Lane(begin, clock)
+    for seconds in [0.05] * 20 + [0.3] * 20:
+        _evaluate(lane, clock, seconds)
+    assert any(results and not number for results, number, _ in desk.asked), "results did travel by themselves"
+
+
 def test_a_failed_exchange_is_not_swallowed() -> None:
     def broken(results: Sequence[Result], number: int, holding: Sequence[Key]) -> Callable[[], Mapping[str, Any]]:
         def answered() -> Mapping[str, Any]:
