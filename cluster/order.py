@@ -9,7 +9,7 @@ from typing import Any
 
 from pqsearch.errors import UserError
 from pqsearch.hidden import drop_passwords, hide_passwords
-from pqsearch.spec import PATH_KEYS, Spec
+from pqsearch.spec import Spec, paths_in
 
 #: Where a node may have a folder of its own: decoded images are made anew wherever they are missing.
 OF_A_NODE = "data.cache"
@@ -38,11 +38,7 @@ class Order:
 
     def paths(self) -> Iterator[tuple[str, str]]:
         """Each path that the spec names, by its key."""
-        for section, key in PATH_KEYS:
-            if (path := getattr(getattr(self.spec, section), key)) is not None:
-                yield f"{section}.{key}", path
-        for number, path in enumerate(self.spec.study.plans):
-            yield f"study.plans[{number}]", path
+        yield from paths_in(self.spec.to_dict())
         yield "study.run_dir", self.spec.run_dir
 
     def paths_below(self, shared: str) -> dict[str, str]:

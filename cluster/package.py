@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pqsearch.errors import UserError
-from pqsearch.spec import PATH_KEYS
+from pqsearch.spec import paths_in
 
 #: What Ray's job server accepts.
 MOST_BYTES = 100 * 2**20
 #: Keys whose files stay where they are: put where the nodes see them.
-DATA_KEYS = (("data", "root"), ("data", "validation"), ("data", "cache"))
+DATA_KEYS = ("data.root", "data.validation", "data.cache")
 #: Left out of every package. As in a `.gitignore`, and beside what `.gitignore` and `.rayignore` name.
 ALWAYS = (
     "/runs/",
@@ -32,7 +32,7 @@ NAMED = 3
 
 def excludes(data: Mapping[str, Any], run_dir: str, folder: Path) -> list[str]:
     """Patterns of what is not sent from `folder`. `data` is a spec with its paths as they are written: the job reads them there."""
-    paths = [path for key, path in _paths(data) if tuple(key.split(".")) in DATA_KEYS]
+    paths = [path for key, path in paths_in(data) if key in DATA_KEYS]
     inside = [found for path in [*paths, run_dir] if (found := _inside(Path(path).expanduser(), folder)) is not None]
     return [*ALWAYS, *(f"/{path}" for path in inside if path != "." and not path.startswith("runs/"))]
 
@@ -70,10 +70,10 @@ def sent_problems(data: Mapping[str, Any], folder: Path, package: Path) -> Itera
     """What a spec names by a relative path and the cluster will not have. `data` has paths as they are written."""
     with zipfile.ZipFile(package) as archive:
         names = set(archive.namelist())
-    for key, path in _paths(data):
+    for key, path in paths_in(data):
         if path.startswith(("/", "~")) or key in ("data.cache", "study.optuna_log"):
             continue
-        if tuple(key.split(".")) in DATA_KEYS:
+        if key in DATA_KEYS:
             yield (
                 f"{key}: {path} would have to be sent, and data are not; put it where all nodes see it and give that path, "
                 f"--set {key}=/PATH/ON/THE/CLUSTER"
@@ -84,16 +84,6 @@ def sent_problems(data: Mapping[str, Any], folder: Path, package: Path) -> Itera
             yield f"{key}: {path} is outside the working directory {folder}, which is what the cluster gets; move it there"
         elif (folder / found).is_file() and found not in names:
             yield f"{key}: {path} is not sent, an ignore file of the working directory leaves it out; take it out of there"
-
-
-def _paths(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for section, key in PATH_KEYS:
-        table = data.get(section)
-        if isinstance(table, Mapping) and isinstance(path := table.get(key), str):
-            yield f"{section}.{key}", path
-    study = data.get("study")
-    for number, path in enumerate(study.get("plans", ()) if isinstance(study, Mapping) else ()):
-        yield f"study.plans[{number}]", path
 
 
 def _inside(path: str | Path, folder: Path) -> str | None:

@@ -100,15 +100,8 @@ def _jobs(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from cluster.head import own_lines
-
     head = _head(options)
-    job = head.job(options.id)
-    print(f"{job.id}: {job_words(job)}")
-    lines = own_lines(head.logs(job.id))
-    if lines:
-        print(lines[-1])
-    return 0
+    return _say(head, head.job(options.id))
 
 
 def _logs(options: argparse.Namespace) -> int:
@@ -121,7 +114,6 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from cluster.head import own_lines
     from pqsearch.errors import SearchAborted
 
     head = _head(options)
@@ -135,11 +127,7 @@ def _stop(options: argparse.Namespace) -> int:
                     f"{job.id} has not stopped after {STOP_SECONDS:g} seconds; `pqsearch status` shows it"
                 )
             time.sleep(POLL_SECONDS)
-    print(f"{job.id}: {job_words(job)}")
-    lines = own_lines(head.logs(job.id))
-    if lines:
-        print(lines[-1])
-    return 0
+    return _say(head, job)
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -154,6 +142,17 @@ def _head(options: argparse.Namespace) -> Head:
     from cluster.head import Head
 
     return Head(options.address)
+
+
+def _say(head: Head, job: Job) -> int:
+    """Print how a job is doing, and the last line of its own."""
+    from cluster.head import own_lines
+
+    print(f"{job.id}: {job_words(job)}")
+    lines = own_lines(head.logs(job.id))
+    if lines:
+        print(lines[-1])
+    return 0
 
 
 def _follow(head: Head, id: str) -> int:

@@ -6,7 +6,7 @@ The fields below are the one place where keys are defined: `docs/spec.md` and `p
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -383,6 +383,17 @@ def parse_spec(data: Mapping[str, Any]) -> Spec:
     if problems:
         raise UserError(problems)
     return spec
+
+
+def paths_in(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The paths that a spec's values name, each with its key."""
+    for section, key in PATH_KEYS:
+        table = data.get(section)
+        if isinstance(table, Mapping) and isinstance(path := table.get(key), str):
+            yield f"{section}.{key}", path
+    study = data.get("study")
+    for number, path in enumerate(study.get("plans", ()) if isinstance(study, Mapping) else ()):
+        yield f"study.plans[{number}]", path
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:

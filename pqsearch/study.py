@@ -22,7 +22,7 @@ from pqsearch.plan import Item, Result
 from pqsearch.probing import Probing
 from pqsearch.problem import Algorithm, Finished, Genes, Prior, Problem, Proposal, Wait
 from pqsearch.settings import Settings
-from pqsearch.study_events import check_fingerprint, crowded, failed, moved, probed, reported
+from pqsearch.study_events import check_fingerprint, crowded, failed, moved, probed, reported, worker_died
 from pqsearch.study_fold import Key, Point, Task
 from pqsearch.study_state import StudyState
 from pqsearch.telling import Mover, Telling
@@ -220,8 +220,7 @@ class Study:
             if alone and task.deaths + 1 >= MOST_DEATHS:
                 self._commit(failed(task, seat, f"took down {MOST_DEATHS} workers, the last one: {reason}"))
             else:
-                event = {"type": "died", "id": task.id, "repeat": task.repeat, "alone": alone}
-                self._commit({**event, "worker": seat, "reason": reason})
+                self._commit(worker_died(task, seat, reason, alone))
 
     def setup_failed(self, seat: str, reason: str) -> None:
         """A worker could not load its data or baseline. Three times in a row stop the search with the reason."""

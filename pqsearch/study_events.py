@@ -52,17 +52,14 @@ def reported(seat: str, result: Result, task: Task) -> Event:
     }
 
 
+def worker_died(task: Task, seat: str, reason: str, alone: bool) -> Event:
+    """A worker ended while it held a task, alone or beside others."""
+    return {"type": "died", "id": task.id, "repeat": task.repeat, "alone": alone, "worker": seat, "reason": reason}
+
+
 def crowded(task: Task, seat: str, reason: str) -> Event:
     """A worker's share of a GPU was too small for a task: no fault of its own yet, it is tried once more with a whole one."""
-    return {
-        "type": "died",
-        "id": task.id,
-        "repeat": task.repeat,
-        "alone": False,
-        "crowded": True,
-        "worker": seat,
-        "reason": reason,
-    }
+    return {**worker_died(task, seat, reason, alone=False), "crowded": True}
 
 
 def moved(limit: float, genes: Genes) -> Event:

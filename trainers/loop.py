@@ -58,6 +58,7 @@ class Trainer:
     ) -> None:
         self.model, self.recipe, self.device = model, recipe, device
         self.teacher = teacher.eval() if teacher is not None else None
+        self._steps = [grid.step for _, grid in quantizers(model) if isinstance(grid.step, nn.Parameter)]
         groups = parameter_groups(model, recipe.weight_decay)
         if recipe.optimizer == "sgd":
             self.optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
@@ -95,12 +96,11 @@ class Trainer:
         return mean
 
     def _update(self) -> None:
-        steps = [grid.step for _, grid in quantizers(self.model) if isinstance(grid.step, nn.Parameter)]
-        least = [STEP_LEFT * step.detach() for step in steps]
+        least = [STEP_LEFT * step.detach() for step in self._steps]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         with torch.no_grad():
-            for step, bound in zip(steps, least, strict=True):
+            for step, bound in zip(self._steps, least, strict=True):
                 step.clamp_(min=bound)
 
     def _loss(self, outputs: Tensor, images: Tensor, labels: Tensor) -> Tensor:
