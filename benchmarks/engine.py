@@ -2,8 +2,9 @@
 
     python benchmarks/engine.py [--only busy rate core] [--json FILE]
 
-`busy`: 16 workers whose evaluations sleep a second, after start-up; beside it Ray Tune with a trial per candidate and reused actors,
-in the same run. `rate`: evaluations that do nothing, through workers, study, journal and Tune. `core`: the study alone, simulated:
+`busy`: 16 workers whose evaluations sleep a second, after start-up. `rate`: evaluations that do nothing, through workers, study,
+journal and Tune. Beside both, in the same run: Ray Tune with a trial per candidate and reused actors, Ray Tune with OptunaSearch, and
+Optuna's own processes on a journal. `core`: the study alone, simulated:
 100,000 evaluations on 1,000 workers (genetic, 49 knobs of ResNet-20 under three budgets, repair and costs included), and what
 one evaluation costs after 1,000, 10,000 and 100,000 of them.
 """
@@ -20,21 +21,21 @@ from typing import Any
 
 import landscape
 import numpy as np
-import ray
+from _engine_peers import PEERS
 from _report import Row, at_least, at_most, json_argument, report
 from _sleepers import through_the_service
-from ray import tune
+from _times import Times
 
-from cluster import local
 from pqsearch import environment
 from pqsearch.journal.memory import MemoryJournal
 from pqsearch.open_study import make_study
 from pqsearch.simulated_landscapes import MadeUp
 from pqsearch.simulator import Clock, Pace, simulate
-from pqsearch.spec import parse_spec
 
 WORKERS, SECOND, SLEEPS = 16, 1.0, 640
 NOTHINGS = 6000
+#: Fewer for the peers, who take so much longer.
+PEER_SLEEPS, PEER_NOTHINGS = 160, 400
 CORE_WORKERS, CORE_EVALUATIONS, CORE_SECONDS = 1000, 100_000, 5.0
 MARKS = (1_000, 10_000, 100_000)
 
@@ -101,74 +102,39 @@ def _cost_around(spent: list[tuple[int, float]], mark: int) -> float:
 
 def rate() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        times = through_the_service(Path(folder), 2, NOTHINGS, 0.0)
-        moments = sorted(end for mine in times for _, end in mine)
-    # The first and the last are start-up and confirming.
+        ours = _rate([one for mine in through_the_service(Path(folder), 2, NOTHINGS, 0.0) for one in mine])
+    yield at_least("evaluations that do nothing, through the whole service", ours, "a second", 500)
+    for name, peer in PEERS.items():
+        theirs = _rate(peer(2, PEER_NOTHINGS, 0.0))
+        yield Row(f"the same, {name}", theirs, "a second")
+        yield Row("ratio", ours / theirs, "times")
+
+
+def _rate(times: Times) -> float:
+    """Evaluations a second, but for the first tenth and the last, which are start-up and confirming."""
+    moments = sorted(end for _, end in times)
     begin, end = len(moments) // 10, 9 * len(moments) // 10
-    done = (end - begin) / (moments[end] - moments[begin])
-    yield at_least("evaluations that do nothing, through the whole service", done, "a second", 500)
-    peer = _tune_by_trials(2, 300, 0.0)
-    yield Row("the same, a Tune trial per candidate, actors reused", 300 / peer, "a second")
-    yield Row("ratio", done * peer / 300, "times")
+    return (end - begin) / (moments[end] - moments[begin])
 
 
 def busy() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        times = through_the_service(Path(folder), WORKERS, SLEEPS, SECOND)
-    yield at_least(f"{WORKERS} workers, {SLEEPS} evaluations of {SECOND:g} s", 100 * _busy(times), "% busy", 97)
-    sleeps = SLEEPS // 4
-    peer = _tune_by_trials(WORKERS, sleeps, SECOND)
-    share = 100 * sleeps * SECOND / (WORKERS * peer)
-    yield Row(f"a Tune trial per candidate, actors reused, {sleeps} of them", share, "% busy")
+        ours = _busy([one for mine in through_the_service(Path(folder), WORKERS, SLEEPS, SECOND) for one in mine])
+    yield at_least(f"{WORKERS} workers, {SLEEPS} evaluations of {SECOND:g} s", 100 * ours, "% busy", 97)
+    for name, peer in PEERS.items():
+        theirs = _busy(peer(WORKERS, PEER_SLEEPS, SECOND))
+        yield Row(f"the same, {PEER_SLEEPS} of them, {name}", 100 * theirs, "% busy")
+        yield Row("ratio", ours / theirs, "times")
 
 
-def _busy(times: list[list[tuple[float, float]]]) -> float:
-    """Share of the time that went into evaluations, from when all had begun until the first had nothing more."""
-    begin, end = max(mine[0][0] for mine in times), min(mine[-1][1] for mine in times)
-    worked = sum(max(0.0, min(until, end) - max(since, begin)) for mine in times for since, until in mine)
-    return worked / (len(times) * (end - begin))
-
-
-def _tune_by_trials(workers: int, trials: int, seconds: float) -> float:
-    """Wall seconds of Ray Tune as it is usually used: every candidate a trial of its own."""
-
-    class One(tune.Trainable):
-        def setup(self, config: dict[str, Any]) -> None:
-            """Nothing to load."""
-
-        def step(self) -> dict[str, Any]:
-            time.sleep(seconds)
-            return {"loss": self.config["x"], "done": True}
-
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            return True
-
-        def save_checkpoint(self, checkpoint_dir: str) -> None:
-            """There is nothing to save."""
-
-        def load_checkpoint(self, checkpoint: Any) -> None:
-            """Nor to load."""
-
-    spec = parse_spec(
-        {
-            "study": {"name": "peer"},
-            "data": {"name": "digits"},
-            "model": {"name": "digits_net"},
-            "workers": {"count": workers, "cpus": 2 / workers},
-        }
-    )
-    local.connect(local.render(spec))
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        tune.Tuner(
-            tune.with_resources(One, {"cpu": 2 / workers}),
-            param_space={"x": tune.uniform(0, 1)},
-            tune_config=tune.TuneConfig(num_samples=trials, max_concurrent_trials=workers, reuse_actors=True),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0),
-        ).fit()
-        took = time.monotonic() - began
-    ray.shutdown()
-    return took
+def _busy(times: Times) -> float:
+    """Share of the workers' time that went into evaluations, from when as many had begun as there are workers until the last
+    was handed out: neither starting up nor running out of work is counted.
+    """
+    times = sorted(times)
+    begin, end = times[WORKERS - 1][0], times[-1][0]
+    worked = sum(max(0.0, min(until, end) - max(since, begin)) for since, until in times)
+    return worked / (WORKERS * (end - begin))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pqsearch import rooms
 from pqsearch.plan import FLOAT_BITS, ModelInfo
 from pqsearch.problem import FloatArray, IntArray
 from search_spaces.latency import LatencyTable
-from search_spaces.rows import Rows, Shapes
+from search_spaces.rows import Rows, Shapes, Terms
 
 BoolArray = NDArray[np.bool_]
 
@@ -64,12 +64,15 @@ class Costs:
         top, bottom = np.zeros((2, rows.plans, len(self.budgets)))
         # Terms are whole numbers, so a dot product adds them up exactly, and faster than a sum over short rows.
         ones = np.ones(rows.count)
-        for index, terms in enumerate(self._terms):
-            numerator, denominator = terms(rows)
+        for index, (numerator, denominator) in enumerate(self.terms(rows)):
             top[:, index] = numerator @ ones
             if denominator is not None:
                 bottom[:, index] = denominator @ ones
         return top, bottom
+
+    def terms(self, rows: Rows) -> list[Terms]:
+        """What the rows given add to each budget: numerators (plans, rows), and denominators where there are some."""
+        return [terms(rows) for terms in self._terms]
 
     def changed_by(self, kind: str) -> list[int]:
         """Budgets that a kind of knob can change. Channels change all; bits those whose terms read them."""
@@ -94,6 +97,10 @@ class Costs:
     def ratio(self, top: FloatArray, bottom: FloatArray) -> FloatArray:
         """Costs from sums. Budgets without a denominator have zeros there."""
         return top / np.where(bottom > 0, bottom, self._scale)
+
+    def ratio_of(self, budget: int, top: FloatArray, bottom: FloatArray) -> FloatArray:
+        """The same of one budget, by its place: (plans,)."""
+        return top / np.where(bottom > 0, bottom, self._scale[budget])
 
     def __call__(self, plans: Decoded) -> FloatArray:
         """Costs (plans, budgets)."""

@@ -9,24 +9,20 @@ are deterministic and bounded.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pqsearch.plan import FLOAT_BITS
 from pqsearch.problem import FloatArray, IntArray
-from search_spaces.costs import BoolArray, Costs, Decoded
+from search_spaces.costs import BoolArray, Costs
 from search_spaces.feasible import TOLERANCE, holds
-from search_spaces.rows import Shapes
+from search_spaces.filling import Filling, Move
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
 
 BISECTIONS = 8
 BLOCK = 512
-#: Single steps that are looked at together before knobs are offered the slack one by one.
-MOST_FORESEEN = 200
 #: Repaired plans that are known again.
 MOST_KNOWN = 20_000
 #: Orders in which knobs are offered the slack; a plan's own genes choose one, so that no layer is always first.
@@ -48,7 +44,7 @@ class Repair:
         self._spared = np.isin(np.array(space.kinds), space.spared)
         free = np.flatnonzero(self._free_mask)
         self._orders = [np.random.default_rng(seed).permutation(free) for seed in range(ORDERS)]
-        self._moves = [_Move.of(space, costs, knob) for knob in range(len(space.levels))]
+        self._moves = [Move.of(space, costs, knob) for knob in range(len(space.levels))]
         self._walks = list(self._levers())
         # What was repaired once stays as it is: an algorithm repairs its proposals, and a study repairs them again.
         self._repaired: set[bytes] = set()
@@ -139,8 +135,7 @@ class Repair:
         genes[np.ix_(broken, moving)] = at(high)
 
     def _fill(self, genes: IntArray, asked: IntArray, order: IntArray) -> IntArray:
-        plans = self._space.expand(genes)
-        state = _Filling(self._space, self._costs, self._limits, genes.copy(), plans)
+        state = Filling(self._space, self._costs, self._limits, genes)
         wanted = np.asfortranarray(np.maximum(asked, genes))
         # Back to what was asked before anything else is given away.
         for target in (wanted, np.asfortranarray(np.where(self._spared, wanted, self._top))):
@@ -154,12 +149,12 @@ class Repair:
                     break
         return state.genes
 
-    def _second_look(self, state: _Filling, order: IntArray, target: IntArray, hopeless: BoolArray) -> bool:
+    def _second_look(self, state: Filling, order: IntArray, target: IntArray, hopeless: BoolArray) -> bool:
         hopeless[state.eased] = False
         state.eased[:] = False
         return self._raise_all(state, order, target, hopeless)
 
-    def _raise_all(self, state: _Filling, order: IntArray, target: IntArray, hopeless: BoolArray) -> bool:
+    def _raise_all(self, state: Filling, order: IntArray, target: IntArray, hopeless: BoolArray) -> bool:
         """Offer one level to every knob that has any room; returns whether any was taken."""
         foreseen = state.foresee(np.arange(len(target)), order, target, hopeless)
         open_ = (state.genes < target) & ~hopeless
@@ -182,102 +177,3 @@ class Repair:
                     foreseen |= more
                 room = np.any((state.genes < target) & ~hopeless, axis=0)
         return moved
-
-
-@dataclass(frozen=True)
-class _Move:
-    """What moving one knob takes: the rows it touches, and the budgets that it can change."""
-
-    kind: str
-    target: int
-    column: int  # of the target among the part's groups or layers
-    part: Shapes
-    budgets: IntArray
-    costs: Costs  # of those budgets
-
-    @classmethod
-    def of(cls, space: Space, costs: Costs, knob: int) -> _Move:
-        kind, target = space.knobs[knob].kind, space.knobs[knob].target
-        part = costs.shapes.part(space.rows_of(knob))
-        column = int(np.searchsorted(part.groups if kind == "prune_rate" else part.layers, target))
-        budgets = costs.changed_by(kind)
-        return cls(kind, target, column, part, np.array(budgets, dtype=np.int64), costs.only(budgets))
-
-
-class _Filling:
-    """A population being filled, with the sums behind its costs kept up to date row by row."""
-
-    def __init__(self, space: Space, costs: Costs, limits: FloatArray, genes: IntArray, plans: Decoded) -> None:
-        self._space, self._costs, self._limits = space, costs, limits
-        self.genes = np.asfortranarray(genes)
-        self._plans = Decoded(*map(np.asfortranarray, (plans.kept, plans.weight_bits, plans.act_bits)))
-        #: Plans in which something was raised that can make other costs fall, since they were last looked at.
-        self.eased = np.zeros(len(genes), dtype=bool)
-        # One row a budget: a knob that changes a single budget then works on contiguous memory.
-        self._top, self._bottom = (np.ascontiguousarray(sums.T) for sums in costs.sums(plans))
-
-    def foresee(self, among: IntArray, columns: IntArray, target: IntArray, hopeless: BoolArray) -> BoolArray | None:
-        """Mark single steps of some plans and knobs that do not fit now: they will not later either, unless something is eased.
-
-        Returns what it marked; None where that is not worth it: of a few plans one look at all steps costs as much as a
-        few looks at one.
-        """
-        part = np.ix_(among, columns)
-        rows, places = np.nonzero((self.genes[part] < target[part]) & ~hopeless[part])
-        if not 0 < len(rows) <= MOST_FORESEEN:
-            return None
-        plans, knobs = among[rows], columns[places]
-        steps = Decoded(self._plans.kept[plans], self._plans.weight_bits[plans], self._plans.act_bits[plans])
-        self._space.write_each(steps, knobs, self.genes[plans, knobs] + 1)
-        over = ~(self._costs(steps) <= self._limits).all(1)
-        foreseen = np.zeros(hopeless.shape, dtype=bool)
-        foreseen[plans[over], knobs[over]] = True
-        hopeless |= foreseen
-        return foreseen
-
-    def raise_knob(self, knob: int, move: _Move, target: IntArray, hopeless: BoolArray) -> IntArray:
-        """Raise one knob by one level in every plan that has room for it; returns those plans.
-
-        Only the rows and the budgets that the knob touches are computed again.
-        """
-        chosen = np.flatnonzero((self.genes[:, knob] < target[:, knob]) & ~hopeless[:, knob])
-        if not len(chosen):
-            return chosen
-        part, costs = move.part, move.costs
-        plans = Decoded(
-            _columns(self._plans.kept, part.groups, chosen),
-            _columns(self._plans.weight_bits, part.layers, chosen),
-            _columns(self._plans.act_bits, part.layers, chosen),
-        )
-        rows = part.rows(plans.kept, plans.weight_bits, plans.act_bits)
-        old_top, old_bottom = costs.sum(rows)
-        value = self._space.meaning(knob, self.genes[chosen, knob] + 1)
-        self._space.side(plans, move.kind)[:, move.column] = value
-        if move.kind == "prune_rate":
-            rows = part.rows(plans.kept, plans.weight_bits, plans.act_bits)
-        else:
-            rows = rows.at_bits(plans.weight_bits, plans.act_bits)
-        top, bottom = costs.sum(rows)
-        where = np.ix_(move.budgets, chosen)
-        top += self._top[where].T - old_top
-        bottom += self._bottom[where].T - old_bottom
-        fits = (costs.ratio(top, bottom) <= self._limits[move.budgets]).all(1)
-        hopeless[chosen[~fits], knob] = True
-        raised = chosen[fits]
-        if not len(raised):
-            return raised
-        self.genes[raised, knob] += 1
-        where = np.ix_(move.budgets, raised)
-        self._top[where], self._bottom[where] = top[fits].T, bottom[fits].T
-        self._space.side(self._plans, move.kind)[raised, move.target] = value[fits]
-        # Bits cost more the more they are, but for the step size that a float tensor saves.
-        self.eased[raised] |= (value[fits] == FLOAT_BITS) | (move.kind == "prune_rate")
-        return raised
-
-
-def _columns(values: IntArray, columns: IntArray, plans: IntArray) -> IntArray:
-    """Some columns of some plans, one column after another: a population's arrays are stored by column here."""
-    found = np.empty((len(columns), len(plans)), dtype=values.dtype)
-    for row, column in enumerate(columns):
-        np.take(values[:, column], plans, out=found[row])
-    return found.T

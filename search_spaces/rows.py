@@ -32,7 +32,8 @@ class Rows:
         per_channel: bool,
         timings: Timings | None,
     ) -> None:
-        self._of, self._reads, self._writes, self._per_channel, self._timings = of, reads, writes, per_channel, timings
+        self._of, self._per_channel, self._timings = of, per_channel, timings
+        self.reads, self.writes = reads, writes  # channels
         self._given_bits = bits
         self.plans, self.count = reads.shape
 
@@ -40,9 +41,9 @@ class Rows:
     def weights(self) -> FloatArray:
         """Weights of conv and linear layers, 0 elsewhere."""
         of = self._of
-        reads = np.where(of.depthwise, 1.0, self._reads) if of.depthwise.any() else self._reads
+        reads = np.where(of.depthwise, 1.0, self.reads) if of.depthwise.any() else self.reads
         # Divided last, so that whole numbers stay whole.
-        return self._writes * reads * of.kernel / of.groups
+        return self.writes * reads * of.kernel / of.groups
 
     @cached_property
     def macs(self) -> FloatArray:
@@ -52,17 +53,17 @@ class Rows:
     @cached_property
     def extras(self) -> FloatArray:
         """Other parameters: biases, batch norm."""
-        return self._writes * self._of.bias + self._reads * self._of.norm_params + self._of.others
+        return self.writes * self._of.bias + self.reads * self._of.norm_params + self._of.others
 
     @cached_property
     def statistics(self) -> FloatArray:
         """Running means and variances."""
-        return self._reads * self._of.norm_buffers
+        return self.reads * self._of.norm_buffers
 
     @cached_property
     def inputs(self) -> FloatArray:
         """Elements that conv and linear layers read for one image."""
-        return self._reads * self._of.in_size
+        return self.reads * self._of.in_size
 
     @cached_property
     def weight_bits(self) -> FloatArray:
@@ -75,7 +76,7 @@ class Rows:
     @cached_property
     def steps(self) -> FloatArray:
         """Step sizes of quantisers."""
-        of_weights = np.where(self.weight_bits < FLOAT_BITS, self._writes if self._per_channel else 1.0, 0.0)
+        of_weights = np.where(self.weight_bits < FLOAT_BITS, self.writes if self._per_channel else 1.0, 0.0)
         return np.where(self._of.kernel > 0, of_weights + (self.act_bits < FLOAT_BITS), 0.0)
 
     @cached_property
@@ -90,7 +91,7 @@ class Rows:
 
     @cached_property
     def _nanoseconds_of_kernels(self) -> FloatArray:
-        return self._with_timings.of_kernels(self._reads, self._writes)
+        return self._with_timings.of_kernels(self.reads, self.writes)
 
     @property
     def _with_timings(self) -> Timings:
@@ -107,10 +108,12 @@ class Rows:
 
     def asked_for(self) -> set[str]:
         """The names of what was computed so far."""
-        return {name for name in vars(self) if not name.startswith("_")}
+        return {name for name in vars(self) if isinstance(getattr(type(self), name, None), cached_property)}
 
     def _bits(self, bits: IntArray) -> FloatArray:
-        full = np.full(self._reads.shape, float(FLOAT_BITS))
+        if bits.shape[1] == self.count:
+            return bits.astype(np.float64)
+        full = np.full(self.reads.shape, float(FLOAT_BITS))
         full[:, : bits.shape[1]] = bits
         return full
 
@@ -173,11 +176,18 @@ class Shapes:
 
     def rows(self, kept: IntArray, weight_bits: IntArray, act_bits: IntArray) -> Rows:
         """Rows of a population: kept channels (plans, `groups`), bits (plans, `layers`)."""
-        of = self._constants
         channels = kept.astype(np.float64)
-        reads = channels @ self._reads + of.reads
-        writes = channels @ self._writes + of.writes
-        return Rows(of, reads, writes, (weight_bits, act_bits), self._per_channel, self._timings)
+        reads = channels @ self._reads + self._constants.reads
+        writes = channels @ self._writes + self._constants.writes
+        return self.rows_of(reads, writes, weight_bits, act_bits)
+
+    def rows_of(self, reads: FloatArray, writes: FloatArray, weight_bits: IntArray, act_bits: IntArray) -> Rows:
+        """Rows that read and write so many channels (plans, rows)."""
+        return Rows(self._constants, reads, writes, (weight_bits, act_bits), self._per_channel, self._timings)
+
+    def by_channel(self, group: int, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Channels (rows, 1) that rows read and write more for one more of a group."""
+        return self._reads[group, rows, None], self._writes[group, rows, None]
 
 
 class _Constants:

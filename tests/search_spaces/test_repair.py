@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pqsearch.plan import ModelInfo
 from pqsearch.problem import IntArray
-from search_spaces.repair import MOST_FORESEEN
+from search_spaces.filling import MOST_FORESEEN
 from search_spaces.space import Space
 from tests.search_spaces.infos import chain, infos, random_genes, tangled
 
