@@ -5,7 +5,7 @@
 `busy`: 16 workers whose evaluations sleep a second, after start-up. `rate`: evaluations that do nothing, through workers, study,
 journal and Tune. Beside both, in the same run: Ray Tune with a trial per candidate and reused actors, Ray Tune with OptunaSearch, and
 Optuna's own processes on a journal. `core`: the study alone, simulated:
-100,000 evaluations on 1,000 workers (genetic, 49 knobs of ResNet-20 under three budgets, repair and costs included), and what
+100,000 evaluations on 1,000 workers (genetic, 63 knobs of ResNet-32 under three budgets, repair and costs included), and what
 one evaluation costs after 1,000, 10,000 and 100,000 of them.
 """
 
@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import landscape
 import numpy as np
 from _engine_peers import PEERS
 from _report import Row, at_least, at_most, json_argument, report
@@ -29,14 +28,30 @@ from _times import Times
 from pqsearch import environment
 from pqsearch.journal.memory import MemoryJournal
 from pqsearch.open_study import make_study
+from pqsearch.prepare import prepare
 from pqsearch.simulated_landscapes import MadeUp
 from pqsearch.simulator import Clock, Pace, simulate
+from pqsearch.spec import parse_spec
 
 WORKERS, SECOND, SLEEPS = 16, 1.0, 640
 NOTHINGS = 6000
 #: Fewer for the peers, who take so much longer.
 PEER_SLEEPS, PEER_NOTHINGS = 160, 400
 CORE_WORKERS, CORE_EVALUATIONS, CORE_SECONDS = 1000, 100_000, 5.0
+#: 63 knobs that can be set: pruning and bits of ResNet-32, but for the bits of its first three blocks.
+CORE: dict[str, Any] = {
+    "study": {"name": "core", "evaluations": CORE_EVALUATIONS},
+    "data": {"name": "digits", "score_images": 100, "select_images": 60},
+    "model": {"name": "cifar_resnet", "options": {"depth": 32}},
+    "space": {
+        "pin": {
+            f"layer1.{block}.conv{number}": {"weight_bits": 8, "act_bits": 8} for block in range(3) for number in (1, 2)
+        }
+    },
+    "budgets": {"flops": 0.5, "weight_bits": 4.0, "act_bits": 4.0},
+    "algorithm": {"name": "genetic"},
+    "rungs": [{"kind": "calibrate"}],
+}
 MARKS = (1_000, 10_000, 100_000)
 
 
@@ -50,13 +65,8 @@ def main() -> int:
 
 
 def core() -> Iterator[Row]:
-    spec, info = landscape.spec_and_info(
-        {
-            "study": {"name": "core", "evaluations": CORE_EVALUATIONS},
-            "algorithm": {"name": "genetic"},
-            "rungs": [{"kind": "calibrate"}],
-        }
-    )
+    spec = parse_spec(CORE)
+    info = prepare(spec).info
     clock = Clock()
     study = make_study(spec, info, MemoryJournal(clock), clock)
     seconds = CORE_SECONDS * np.exp(0.1 * np.random.default_rng(0).standard_normal(1000))
