@@ -37,6 +37,7 @@ class Worker(tune.Trainable):
         self.incarnation = uuid.uuid4().hex
         self.study = ray.get_actor(config["study"])
         spec = parse_spec(config["spec"])
+        self.called = f"{spec.study.name}/{self.seat}"
         self.shares = _shared_gpu(spec.workers.gpus)
         self.beats = Beats(self.study, self.seat, self.incarnation, self.shares, spec.workers.silence_seconds)
         self.beats.start()
@@ -59,6 +60,10 @@ class Worker(tune.Trainable):
         ray.get(self.study.join.remote(self.seat, self.incarnation, capacity))
         self.beats.seated = True
         self.lane = Lane(self._begin, time.monotonic)
+
+    def __repr__(self) -> str:
+        """What Ray's dashboard and logs call it."""
+        return self.called
 
     def step(self) -> dict[str, Any]:
         rows, scalars = [], {}
