@@ -37,7 +37,7 @@ chaos: $(VENV)/installed-test  ## hit a running search with a hundred faults (ha
 
 system-deps:  ## install the Debian packages that test-long needs (as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium postgresql
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium postgresql prometheus
 
 lint: $(VENV)/installed-test  ## ruff and mypy
 	$(BIN)/ruff check .
