@@ -23,7 +23,9 @@ PROBLEM = Knapsack([3] * 6)
 
 def _study() -> Study:
     search = rooms.load("algorithms", "genetic")(PROBLEM, 0, population=4)
-    settings = Settings(evaluations=5, rungs=2, objectives=("loss",), budgets={"bits": 12.0}, algorithm={"name": "genetic"})
+    settings = Settings(
+        evaluations=5, rungs=2, objectives=("loss",), budgets={"bits": 12.0}, algorithm={"name": "genetic"}
+    )
     return Study(PROBLEM, lambda prior: search, MemoryJournal(lambda: 0.0), settings, lambda: 0.0)
 
 
