@@ -108,10 +108,11 @@ def _write(path: Path, events: Sequence[Event]) -> None:
 
 
 def _experiment(state: StudyState) -> Event:
-    """Which hyperparameters and metrics there are: their order is that of the columns."""
+    """Which hyperparameters and metrics have a column: of the knobs those that may vary."""
     numbers = [
         HParamInfo(name=name, type=DataType.Value("DATA_TYPE_FLOAT64"), domain_discrete=_levels(values))
         for name, values in _knobs(state)
+        if len(values) > 1
     ]
     role = HParamInfo(name=ROLE, type=DataType.Value("DATA_TYPE_STRING"))
     costs = next(iter(state.by_id.values())).costs

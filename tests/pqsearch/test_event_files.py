@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment
 from pqsearch import rooms
 from pqsearch.event_files import EventFiles, run_of
 from pqsearch.journal.file import Journal
+from pqsearch.journal.memory import MemoryJournal
 from pqsearch.local import run_locally
 from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.problem import Proposal
@@ -121,6 +122,20 @@ def test_the_columns_are_told_with_their_levels(tmp_path: Path) -> None:
     assert levels == {f"{kind}/{name}": list(values) for kind, name, values in study.state.table.rows}
     tags = [info.name.tag for info in experiment.metric_infos]
     assert tags[:2] == ["loss", "accuracy"] and len(tags) == len(set(tags))
+
+
+def test_a_knob_that_cannot_vary_has_no_column(tmp_path: Path) -> None:
+    problem = Knapsack([3, 1, 3])
+    search = rooms.load("algorithms", "genetic")(problem, 0, population=4)
+    study = Study(problem, lambda prior: search, MemoryJournal(lambda: 0.0), Settings(evaluations=3), lambda: 0.0)
+    items = study.ask("a", 3)
+    assert isinstance(items, list)
+    for item in items:
+        study.fail("a", item.id, "on purpose")
+    EventFiles(tmp_path, 100).follow(study.state)
+    frozen = [f"{kind}/{name}" for kind, name, values in study.state.table.rows if len(values) == 1]
+    assert len(frozen) == 1
+    assert not {info.name for info in _Board(tmp_path).experiment().hparam_infos} & set(frozen)
 
 
 def test_a_plan_that_was_measured_again_has_a_step_for_each_measurement(tmp_path: Path) -> None:
