@@ -38,5 +38,4 @@ METRICS: Mapping[str, Metric] = {
     "pqsearch_best_accuracy": Metric("Accuracy of the best plan on the scoring slice, from 0 to 1."),
     "pqsearch_best_cost": Metric("Costs of the best plan, in the unit of each budget.", "budget"),
     "pqsearch_budget_limit": Metric("Upper limit of a cost, in the same unit; a target moves its own.", "budget"),
-    "pqsearch_finished": Metric("1 once the search is over, else 0."),
 }  # fmt: skip

@@ -72,7 +72,6 @@ class Meter:
         yield Figure("pqsearch_failures", state.counts["failed"])
         yield Figure("pqsearch_halted", state.counts["stopped"])
         yield Figure("pqsearch_cache_hits", state.counts["same"])
-        yield Figure("pqsearch_finished", float(state.finished))
 
     def _rungs(self) -> Iterator[Figure]:
         state = self._study.state

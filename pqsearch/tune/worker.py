@@ -32,6 +32,9 @@ POLL_SECONDS, LONGEST_POLL_SECONDS = 0.05, 0.5
 class Worker(tune.Trainable):
     """`config` holds seat, study (the actor's name), spec, run_dir. A benchmark's own kind loads and evaluates something else."""
 
+    #: What Ray calls it; a worker that fails before it knows its study and its seat is called so.
+    called = "worker"
+
     def setup(self, config: dict[str, Any]) -> None:
         self.seat: str = config["seat"]
         self.incarnation = uuid.uuid4().hex
@@ -62,7 +65,7 @@ class Worker(tune.Trainable):
         self.lane = Lane(self._begin, time.monotonic)
 
     def __repr__(self) -> str:
-        """What Ray's dashboard and logs call it."""
+        """Ray's dashboard and logs show it."""
         return self.called
 
     def step(self) -> dict[str, Any]:
