@@ -42,7 +42,6 @@ class StudyService:
         self._beats = Heartbeats(self._arguments[0].workers.silence_seconds, time.monotonic)
         self._workers: dict[str, Any] = {}  # actors by seat, to end those that are silent
         self._watching: asyncio.Task[None] | None = None
-        self._exported: Exported | None = None
         self._exporting: asyncio.Task[None] | None = None
 
     @property
@@ -51,9 +50,8 @@ class StudyService:
         if self._opened is None:
             self._opened = open_study(*self._arguments)
             self._mirror = self._opened.mirror
-            meter = Meter(self._opened.study, time.monotonic)
-            self._exported = Exported(self._arguments[0].study.name, meter)
-            self._exporting = asyncio.get_running_loop().create_task(self._exported.keep_up())
+            exported = Exported(self._arguments[0].study.name, Meter(self._opened.study, time.monotonic))
+            self._exporting = asyncio.get_running_loop().create_task(exported.keep_up())
         return self._opened.study
 
     async def join(self, seat: str, incarnation: str, capacity: dict[str, Any]) -> None:
@@ -151,9 +149,8 @@ class StudyService:
         """Bring the mirror up to date and give the lock back."""
         if self._opened is None:
             return
-        if self._exporting is not None and self._exported is not None:
+        if self._exporting is not None:
             self._exporting.cancel()
-            self._exported.update()
         if self._following is not None:
             await self._following
         await self._follow()
