@@ -160,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
     )
     cluster = add(
         "cluster",
-        "print the file that takes a search to a cluster",
+        "print the file that takes a search to a cluster, or a board of its metrics",
         "pqsearch cluster kuberay examples/digits.toml",
         None,
     )
