@@ -63,9 +63,11 @@ def _content(run: RunDirectory, name: str) -> bytes:
 
 
 def _left(name: Path) -> bool:
-    """No results: what candidates in flight have written, Tune's own files, locks, and where full fine-tunes would go on."""
+    """No results: what candidates in flight have written, Tune's own files, TensorBoard's, which are made from the journal, locks,
+    and where full fine-tunes would go on.
+    """
     return (
-        name.parts[0] == "scratch"
+        name.parts[0] in ("scratch", "tensorboard")
         or name.parts[:2] == ("logs", "ray_tune")
         or name.suffix == ".lock"
         or name.name == "checkpoint.pth"

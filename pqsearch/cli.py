@@ -92,6 +92,15 @@ def parser() -> argparse.ArgumentParser:
     trials = add("trials", "list every candidate of a run", "pqsearch trials runs/digits --json", _trials)
     trials.add_argument("run_dir", metavar="RUN_DIR")
     trials.add_argument("--json", action="store_true", help="a JSON line per candidate")
+    board = add(
+        "tensorboard", "write the plans of a run for TensorBoard's HParams view",
+        "pqsearch tensorboard runs/digits --follow", _tensorboard,
+    )  # fmt: skip
+    board.add_argument("run_dir", metavar="RUN_DIR")
+    board.add_argument("--follow", action="store_true", help="go on until the search is over")
+    board.add_argument(
+        "--plans", metavar="NUMBER", default="1000", help="at most so many, the leading ones of more (1000)"
+    )
     select = add(
         "select", "pick the best evaluated plan of a run under other budgets",
         "pqsearch select runs/digits --budget flops=0.15 --out small.json", _select,
@@ -151,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
     )
     cluster = add(
         "cluster",
-        "print the file that takes a search to a cluster",
+        "print the file that takes a search to a cluster, or a board of its metrics",
         "pqsearch cluster kuberay examples/digits.toml",
         None,
     )
@@ -284,6 +293,15 @@ def _trials(options: argparse.Namespace) -> int:
             print(candidates_line(candidate))
     else:
         print(candidates_table(candidates))
+    return 0
+
+
+def _tensorboard(options: argparse.Namespace) -> int:
+    from pqsearch.tensorboard_command import write_event_files
+
+    if not options.plans.isdecimal():
+        raise UserError(f"--plans {options.plans}: must be a whole number, at least 1")
+    write_event_files(options.run_dir, most=int(options.plans), follow=options.follow, say=print)
     return 0
 
 

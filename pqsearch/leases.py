@@ -26,6 +26,11 @@ class Leases:
     def __len__(self) -> int:
         return len(self._holders)
 
+    @property
+    def busy(self) -> int:
+        """Seats that hold something."""
+        return sum(map(bool, self._held.values()))
+
     def sit(self, seat: str, shares: str | None) -> None:
         """Somebody sits at a seat, and `shares` that GPU with all others who say so."""
         if shares is not None:

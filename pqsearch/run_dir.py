@@ -78,6 +78,7 @@ class RunDirectory:
         self.correlation = self.path / "correlation.json"
         self.sensitivity = self.path / "sensitivity.json"
         self.optuna = self.path / "optuna.log"
+        self.tensorboard = self.path / "tensorboard"
         self.baseline = self.path / "baseline.pth"
         self.baseline_correct = self.path / "baseline-correct.npy"
         self.baseline_results = self.path / "baseline.json"

@@ -52,6 +52,15 @@ class Call:
     holding: Sequence[Key] = ()
 
 
+@dataclass(frozen=True)
+class Load:
+    """Workers that sit, those of them that hold items, and the items that they hold."""
+
+    workers: int
+    busy: int
+    running: int
+
+
 Answer = list[Item] | Wait | Finished
 
 
@@ -274,6 +283,10 @@ class Study:
     def progress(self) -> dict[str, Any]:
         """Where the search stands: done, total, running, best, rate, ETA."""
         return self._state.progress(len(self._leases), len(self._seats), self._clock())
+
+    def load(self) -> Load:
+        """How busy the workers are just now."""
+        return Load(workers=len(self._seats), busy=self._leases.busy, running=len(self._leases))
 
     def candidates(self) -> list[dict[str, Any]]:
         """Every candidate as plain values, in the order asked."""

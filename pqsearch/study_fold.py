@@ -91,6 +91,7 @@ class Fold:
         self.paused: dict[Key, Task] = {}  # tasks on their rung, to be promoted
         #: What was measured at each rung but the last, oldest first: values by objective, and the candidate.
         self.rungs: dict[int, list[tuple[Point, int]]] = {}
+        self.promotions: Counter[int] = Counter()  # candidates by each rung from which they went on to the next
         self.settings: dict[str, Any] = {}
         self.fingerprint: dict[str, Any] = {}
         self.versions: dict[str, Any] = {}
@@ -220,10 +221,13 @@ class Fold:
                 key = task.id, task.repeat
                 self.paused[key] = self.open.pop(key)
                 self._end(candidate, "stopped", event["time"])
+            else:
+                self.promotions[event["rung"]] += 1
 
     def _on_promoted(self, event: Event) -> None:
         for id in event["ids"]:
-            self.open[id, 0] = self.paused.pop((id, 0))
+            self.open[id, 0] = task = self.paused.pop((id, 0))
+            self.promotions[task.rung - 1] += 1
             self.opened_tasks.append((id, 0))
             self._turn(self.by_id[id], "running")
         for id in event["left"]:

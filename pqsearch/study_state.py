@@ -153,12 +153,7 @@ class StudyState(Fold):
     def progress(self, running: int = 0, workers: int = 0, now: float | None = None) -> dict[str, Any]:
         """Where the search stands, for a console."""
         seconds = self.seconds(now)
-        total: int = self.settings.get("evaluations", 0) if self.stopped is None else self.evaluations
-        # Repeats are evaluations too: they take as long.
-        done = self.done + self.repeats_done
-        total += self.repeats if self.confirming else self._expected_repeats()
-        if self.probing is not None and len(self.probing.ids) > 1:
-            done, total = done + len(self.probing.answers), total + len(self.probing.ids)
+        done, total = self.reckoning()
         rate = done / seconds if seconds > 0 else 0.0
         best = self.best()
         return {
@@ -181,6 +176,15 @@ class StudyState(Fold):
             "stopped": self.stopped,
             "workers": workers,
         }  # fmt: skip
+
+    def reckoning(self) -> tuple[int, int]:
+        """Evaluations that came to an end, and how many there will have been. Repeats are evaluations too: they take as long."""
+        total: int = self.settings.get("evaluations", 0) if self.stopped is None else self.evaluations
+        done = self.done + self.repeats_done
+        total += self.repeats if self.confirming else self._expected_repeats()
+        if self.probing is not None and len(self.probing.ids) > 1:
+            done, total = done + len(self.probing.answers), total + len(self.probing.ids)
+        return done, total
 
     def _phase(self) -> str:
         if self.finished:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,10 @@ from pqsearch.open_study import OpenedStudy, open_study
 from pqsearch.plan import ModelInfo, Result
 from pqsearch.problem import Finished, Wait
 from pqsearch.run_dir import RunDirectory
-from pqsearch.spec import parse_spec
+from pqsearch.spec import Spec, parse_spec
 from pqsearch.study import Answer, Call, Study
+from pqsearch.study_metrics import Meter
+from pqsearch.tune.metrics import Exported
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class StudyService:
         self._beats = Heartbeats(self._arguments[0].workers.silence_seconds, time.monotonic)
         self._workers: dict[str, Any] = {}  # actors by seat, to end those that are silent
         self._watching: asyncio.Task[None] | None = None
+        self._exporting: asyncio.Task[None] | None = None
 
     @property
     def _study(self) -> Study:
@@ -46,6 +50,8 @@ class StudyService:
         if self._opened is None:
             self._opened = open_study(*self._arguments)
             self._mirror = self._opened.mirror
+            exported = Exported(self._arguments[0].study.name, Meter(self._opened.study, time.monotonic))
+            self._exporting = asyncio.get_running_loop().create_task(exported.keep_up())
         return self._opened.study
 
     async def join(self, seat: str, incarnation: str, capacity: dict[str, Any]) -> None:
@@ -143,6 +149,8 @@ class StudyService:
         """Bring the mirror up to date and give the lock back."""
         if self._opened is None:
             return
+        if self._exporting is not None:
+            self._exporting.cancel()
         if self._following is not None:
             await self._following
         await self._follow()
@@ -176,6 +184,11 @@ class StudyService:
             # The mirror is a view; losing it must never cost a search.
             log.warning("the Optuna mirror stopped: %s", error)
             self._mirror = None
+
+
+def name_of(spec: Spec) -> str:
+    """What a study's actor is called in Ray: two studies may have the same name, and a study may be run twice."""
+    return f"{spec.study.name}/study-{uuid.uuid4().hex[:12]}"
 
 
 def start(name: str, spec: dict[str, Any], run: RunDirectory, info: dict[str, Any], baseline: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -38,7 +37,7 @@ def search(
     Ray ends under the search.
     """
     local.connect(local.render(spec, verbose))
-    name = f"study-{uuid.uuid4().hex}"
+    name = actor.name_of(spec)
     study = actor.start(name, spec.to_dict(), run, info.to_json(), baseline)
     try:
         state = _get(study.progress.remote())

@@ -32,11 +32,15 @@ POLL_SECONDS, LONGEST_POLL_SECONDS = 0.05, 0.5
 class Worker(tune.Trainable):
     """`config` holds seat, study (the actor's name), spec, run_dir. A benchmark's own kind loads and evaluates something else."""
 
+    #: What Ray calls it; a worker that fails before it knows its study and its seat is called so.
+    called = "worker"
+
     def setup(self, config: dict[str, Any]) -> None:
         self.seat: str = config["seat"]
         self.incarnation = uuid.uuid4().hex
         self.study = ray.get_actor(config["study"])
         spec = parse_spec(config["spec"])
+        self.called = f"{spec.study.name}/{self.seat}"
         self.shares = _shared_gpu(spec.workers.gpus)
         self.beats = Beats(self.study, self.seat, self.incarnation, self.shares, spec.workers.silence_seconds)
         self.beats.start()
@@ -59,6 +63,10 @@ class Worker(tune.Trainable):
         ray.get(self.study.join.remote(self.seat, self.incarnation, capacity))
         self.beats.seated = True
         self.lane = Lane(self._begin, time.monotonic)
+
+    def __repr__(self) -> str:
+        """Ray's dashboard and logs show it."""
+        return self.called
 
     def step(self) -> dict[str, Any]:
         rows, scalars = [], {}

@@ -50,6 +50,7 @@ CASES = {
         {"provider": "gcp", "project": "lab", "spot": True, "machine_image": "projects/lab/global/images/family/cuda", **CLOUD},
     ),
     "local": Case("autoscaler", "yaml", {}, {"provider": "local", "head": "10.0.0.1", "workers": ["10.0.0.2", "10.0.0.3"]}),
+    "grafana": Case("grafana", "json"),
     "slurm": Case("slurm", "sh", {"workers__count": 20}, overrides=("study.name=small",)),
     "slurm-gpus": Case(
         "slurm", "sh", {**GPUS, "study__name": "with-gpus"},

@@ -20,6 +20,9 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.cluster.cases import CASES, ROOT
 
@@ -74,6 +77,28 @@ def script_problems(text: str) -> list[str]:
     return _lines(subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False))
 
 
+def board_problems(text: str) -> list[str]:
+    """What differs once Grafana's own model of a board has read it and written it again."""
+    register_default_plugins()
+    board = json.loads(text)
+    again = json.loads(json.dumps(Dashboard.from_json(json.loads(text)), cls=JSONEncoder))
+    return [*_differences(board, again, "board")]
+
+
+def _differences(before: Any, after: Any, where: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            if key in before and key in after:
+                yield from _differences(before[key], after[key], f"{where}.{key}")
+            else:
+                yield f"{where}.{key}: is {'lost' if key in before else 'added'}"
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for place, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from _differences(one, other, f"{where}[{place}]")
+    elif before != after:
+        yield f"{where}: {before!r} has become {after!r}"
+
+
 def dockerfile_problems(path: Path = DOCKERFILE) -> list[str]:
     """What hadolint has against a Dockerfile."""
     command = [str(Path(sysconfig.get_path("scripts")) / "hadolint"), "--no-color", str(path)]
@@ -94,6 +119,8 @@ def problems_of(text: str, target: str, schemas: Path | None) -> list[str]:
     """Everything there is against a rendered text."""
     if target == "slurm":
         return script_problems(text)
+    if target == "grafana":
+        return board_problems(text)
     documents = list(yaml.safe_load_all(text))
     if target == "autoscaler":
         return ray_up_problems(*documents)

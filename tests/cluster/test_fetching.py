@@ -70,6 +70,7 @@ def run(tmp_path: Path) -> Path:
         "logs/pqsearch.log": "Zeile für Zeile\n".encode(),
         "logs/ray_tune/x/big.json": b"no",
         "scratch/1-0-0.pth": b"no",
+        "tensorboard/plan-000001/events.out.tfevents.0000000000.pqsearch": b"no",
         "run.lock": b"no",
         ".summary.json-abcdefgh": b"no",
         "checkpoints/plan-1/checkpoint.pth": b"no",

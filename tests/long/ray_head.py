@@ -18,21 +18,30 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+import ray
 
 START_SECONDS, END_SECONDS = 300.0, 30.0
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class RayHead:
-    """`ray start --head --block` and everything that descends from it. Use it as a context."""
+    """`ray start --head --block` and everything that descends from it. Use it as a context. `settings` are environment variables
+    of Ray's own, for its processes.
+    """
 
-    def __init__(self, folder: Path, cpus: int = 2) -> None:
+    def __init__(self, folder: Path, cpus: int = 2, **settings: str) -> None:
+        # On a busy machine a node and its agents take longer to start than Ray would wait.
+        patience = {
+            "RAY_raylet_start_wait_time_s": f"{START_SECONDS:.0f}",
+            "RAY_agent_register_timeout_ms": f"{START_SECONDS:.0f}000",
+        }
+        self._settings = {**patience, **settings}
         self.folder = folder
         self.home = folder / "home"
         self.token = folder / "token"
         self._cpus = cpus
         self._temporary = tempfile.TemporaryDirectory(prefix="ray", dir="/tmp")  # names of sockets have to be short
-        ports = _free_ports(5)
+        ports = free_ports(5)
         self.address = f"http://127.0.0.1:{ports[0]}"
         self._ports = ports
 
@@ -51,7 +60,7 @@ class RayHead:
         ]  # fmt: skip
         with (self.folder / "head.log").open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self.environment(), start_new_session=True
+                command, stdout=log, stderr=log, env=self.environment(**self._settings), start_new_session=True
             )
         try:
             self._wait()
@@ -67,7 +76,34 @@ class RayHead:
     @property
     def logs(self) -> Path:
         """What Ray writes down of this cluster, the output of jobs included."""
-        return Path(self._temporary.name) / "session_latest" / "logs"
+        return self.session / "logs"
+
+    @property
+    def session(self) -> Path:
+        """The folder of Ray's session."""
+        return Path(self._temporary.name) / "session_latest"
+
+    @property
+    def gcs(self) -> str:
+        """What RAY_ADDRESS is for a command that joins this cluster: Ray takes the machine's own address for loopback."""
+        return f"{ray.util.get_node_ip_address()}:{self._ports[1]}"
+
+    def exported(self) -> str:
+        """What this node exports for Prometheus."""
+        host, *_ = self.gcs.split(":")
+        with urllib.request.urlopen(f"http://{host}:{self._ports[-1]}/metrics", timeout=30) as answer:
+            return answer.read().decode()
+
+    def actors(self) -> str:
+        """Names of the actors that are or were there, as JSON: what Ray's own `list actors` and its dashboard show."""
+        code = (
+            "import dataclasses, json, sys\nfrom ray.util.state import list_actors\n"
+            "print(json.dumps([dataclasses.asdict(one) for one in list_actors(sys.argv[1], detail=True)]))"
+        )
+        command = [sys.executable, "-c", code, self.address]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment())
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def family(self) -> list[psutil.Process]:
         """Everything that this head has started and that lives."""
@@ -77,7 +113,7 @@ class RayHead:
     def another_node(self, *prefix: str) -> Iterator[None]:
         """One more node on this machine, of one CPU; `prefix` is a command that starts it."""
         _, gcs, *_ = self._ports
-        agent, metrics = _free_ports(2)
+        agent, metrics = free_ports(2)
         command = [
             *prefix, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats",
             "--address", f"127.0.0.1:{gcs}", "--node-ip-address", "127.0.0.1", "--num-cpus", "1", "--num-gpus", "0",
@@ -158,7 +194,7 @@ def _descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     """Ports that nobody listens on now, below those that the system gives to connections."""
     found: list[int] = []
     for port in random.SystemRandom().sample(range(20000, 32000), 200):
