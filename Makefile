@@ -37,7 +37,8 @@ chaos: $(VENV)/installed-test  ## hit a running search with a hundred faults (ha
 
 system-deps:  ## install the Debian packages that test-long needs (as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium postgresql prometheus
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium postgresql
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus
 	# The test starts one of its own; the package's would listen on every address.
 	systemctl disable --now prometheus 2> /dev/null || true
 
