@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from _report import Row, json_argument, report
+from _searches import baseline_of, searched
 
-from pqsearch.pipeline import opened
 from pqsearch.plan import Plan
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec, load_spec
@@ -46,16 +46,13 @@ def main() -> int:
     parser.add_argument("--slice", type=int, default=5000, help="images that measure the winners")
     options = parser.parse_args()
     common = [f'data.root="{options.data}"', f'model.weights="{options.weights}"', "study.retest=0"]
-    baseline = RunDirectory(options.runs / "baseline")
-    first = load_spec(SPEC, [*common, f'study.run_dir="{baseline.path}"'])
+    baseline = baseline_of(load_spec(SPEC, [*common, f'study.run_dir="{options.runs / "baseline"}"']))
     searches = {
         (name, seed): _spec(options, common, name, seed) for seed in range(options.seeds) for name in options.algorithms
     }
-    with opened(first) as pipeline:
-        pipeline.baseline()
     winners: dict[Search, Path] = {}
     for search, spec in searches.items():
-        _search(spec, baseline)
+        searched(spec, baseline)
         winners[search] = RunDirectory(spec.run_dir).plans / "searched-1.json"
     return report(rows(options.algorithms, measured(options, common, baseline, winners)), options.json)
 
@@ -96,16 +93,10 @@ def measured(
             'algorithm.name="random_search"',
         ],
     )
-    _search(spec, baseline)
+    searched(spec, baseline)
     state = read_study(run.journal)
     accuracies = {row["plan_hash"]: row["repeats"] for row in state.leading(len(files))}
     return {search: accuracies[plan.hash] for search, plan in plans.items()}
-
-
-def _search(spec: Spec, baseline: RunDirectory) -> None:
-    with opened(spec) as pipeline:
-        pipeline.run.take_baseline(baseline)
-        pipeline.search()
 
 
 def rows(algorithms: Sequence[str], found: Mapping[Search, Sequence[float]]) -> list[Row]:
