@@ -101,8 +101,8 @@ class Feed:
 
 def _listed(section: Section) -> dict[str, Any]:
     """What the page is told of a section; `version` is None where it has no figure."""
-    version = None if section.draw is None else _version(section)
-    return {"id": section.id, "title": section.title, "words": section.words, "wide": section.wide, "version": version}
+    told = {key: getattr(section, key) for key in ("id", "title", "words", "share", "least")}
+    return {**told, "version": None if section.draw is None else _version(section)}
 
 
 def _version(section: Section) -> str:

@@ -18,7 +18,7 @@ RUNG_COLOURS = (BLUE, GREEN, PURPLE, ORANGE)
 MOST_WORKERS, MOST_PIECES = 40, 1200
 #: What became of candidates at a rung: key, words, colour.
 FATES = (
-    ("went_on", "went on", BLUE),
+    ("went_on", "went on, or done", BLUE),
     ("stopped", "stopped here", GREY),
     ("failed", "failed here", ORANGE),
     ("open", "at work or waiting", "rgba(74,127,230,0.3)"),
@@ -43,7 +43,7 @@ def rung_flow(passed: Mapping[int, Passed], open_tasks: Mapping[int, int], rungs
                 hovertemplate="%{y}: %{x} " + words + "<extra></extra>",
             )  # fmt: skip
     figure.update_layout(barmode="stack", bargap=0.35)
-    figure.update_xaxes(title="candidates; after the last rung one that went on is done")
+    figure.update_xaxes(title="candidates")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return styled(figure, height=170 + 44 * len(rungs)).update_layout(margin={"l": 110})
 

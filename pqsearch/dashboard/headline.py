@@ -93,10 +93,10 @@ def _standing(watched: Watched, now: float) -> tuple[str, str, str | None]:
 
 def _best_card(watched: Watched, best: Mapping[str, Any] | None) -> dict[str, str]:
     if best is None or not best["repeats"]:
-        return _card("best plan, proxy accuracy", "none yet", "no candidate is done")
+        return _card("best plan", "none yet", "no candidate is done")
     mean = sum(best["repeats"]) / len(best["repeats"])
     measured = "measured once" if len(best["repeats"]) == 1 else f"mean of {len(best['repeats'])} measurements"
-    note = f"candidate {best['id']}, {measured} on {best['images']} images"
+    note = f"proxy accuracy of candidate {best['id']}, {measured} on {best['images']} images"
     if watched.state.settings["objectives"][0] == "loss":
         note += f", loss {best['score']:.4g}"
     for role, words in (("uniform_filled", "filled uniform plan"), ("uniform", "uniform plan")):
@@ -106,7 +106,7 @@ def _best_card(watched: Watched, best: Mapping[str, Any] | None) -> dict[str, st
             note += f"; {100 * abs(ahead):.1f} points {'above' if ahead >= 0 else 'below'} the {words}"
             break
     error = Accuracy(mean, best["images"]).standard_error
-    return _card("best plan, proxy accuracy", f"{100 * mean:.1f} ± {100 * error:.1f} %", note)
+    return _card("best plan", f"{100 * mean:.1f} ± {100 * error:.1f} %", note)
 
 
 def _far_card(progress: Mapping[str, Any]) -> dict[str, str]:

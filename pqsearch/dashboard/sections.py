@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
@@ -26,12 +26,15 @@ PLAN_COLOURS = {BEST: figures.BLUE, SECOND: figures.PURPLE, UNIFORM: figures.ORA
 LEADING_SHARE, FEWEST_LEADING, MOST_LEADING = 0.1, 10, 200
 #: A rank correlation is computed anew when so much has been added to its plans: its interval takes a second.
 GROWN = 1.1
+#: Width that a layer takes at least, and what is beside them all.
+LAYER_PIXELS, MARGIN_PIXELS = 13, 80
 COST_WORDS = "Each candidate is under every budget (dashed line). The steps are the best at each cost or below."
 
 
 @dataclass(frozen=True)
 class Section:
-    """One figure with its heading and the words under it. `wide` ones take the whole width of a page.
+    """One figure with its heading and the words under it. It takes a `share` of the width of a page where that is wide, and scrolls
+    by itself where it has less than `least` pixels.
 
     `draw` makes the figure, None where there are words only: it costs tens of milliseconds, for whoever looks at it. `key` is
     another one when the figure is.
@@ -42,7 +45,8 @@ class Section:
     words: str
     key: Hashable
     draw: Callable[[], go.Figure] | None
-    wide: bool = False
+    share: Literal["third", "half", "whole"] = "half"
+    least: int = 0
 
 
 class Sections:
@@ -87,10 +91,10 @@ class Sections:
         if len(objectives) > 1:
             found = escaped(front_of(state))
             title, words = f"Pareto front: {', '.join(objectives)}", f"{len(found['plans'])} plans are on it."
-            yield Section("front", title, words, key, partial(figures.front, rows, found), wide=True)
+            yield Section("front", title, words, key, partial(figures.front, rows, found), share="whole")
         for name, limit in state.settings["budgets"].items():
             draw = partial(figures.score_against_costs, rows, {name: limit}, front=True)
-            yield Section(f"cost-{name}", f"Score against {name}", COST_WORDS, (key, limit), draw)
+            yield Section(f"cost-{name}", f"Score against {name}", COST_WORDS, (key, limit), draw, share="third")
 
     def _plans(self) -> Iterator[Section]:
         state = self._watched.state
@@ -105,14 +109,15 @@ class Sections:
         if self._info is not None:
             words = f"Candidates {' and '.join(map(str, key[:2]))}." if len(key) > 1 else f"Candidate {key[0]}."
             draw = partial(figures.layers, self._info, escaped(plans), PLAN_COLOURS)
+            least = LAYER_PIXELS * len(self._info["layers"]) + MARGIN_PIXELS
             one = key[:2], uniform and uniform["id"]
-            yield Section("plans", "The best plans, layer by layer", words, one, draw, wide=True)
+            yield Section("plans", "The best plans, layer by layer", words, one, draw, share="whole", least=least)
         table = escaped(ours.shares(state.table, [row["genes"] for row in leading]))
         for kind in dict.fromkeys(row["kind"] for row in table):
             words = f"The share of the {len(leading)} leading plans that chose each value."
             draw = partial(knob_maps.agreement, [row for row in table if row["kind"] == kind])
             title = f"What leading plans agree on: {knob_maps.TITLES[kind]}"
-            yield Section(f"agreement-{kind}", title, words, tuple(sorted(key)), draw)
+            yield Section(f"agreement-{kind}", title, words, tuple(sorted(key)), draw, share="third")
 
     def _work(self) -> Iterator[Section]:
         state, tracks, key = self._watched.state, self._watched.tracks, self._watched.events
@@ -142,9 +147,9 @@ class Sections:
         table = escaped(probing.table()) if probing is not None else []
         for kind in dict.fromkeys(row["kind"] for row in table):
             words = "What one change alone costs in loss, all else at its dearest: darker is worse, by a logarithm."
-            draw = partial(knob_maps.sensitivity, [row for row in table if row["kind"] == kind])
+            draw = partial(knob_maps.sensitivity, [row for row in table if row["kind"] == kind], table)
             title = f"What layers can bear: {knob_maps.TITLES[kind]}"
-            yield Section(f"sensitivity-{kind}", title, words, len(table), draw)
+            yield Section(f"sensitivity-{kind}", title, words, len(table), draw, share="third")
 
     def _ranks(self) -> Iterator[Section]:
         state = self._watched.state

@@ -16,9 +16,12 @@ FAINTEST = 1e-5
 TITLES = {"prune_rate": "channels removed", "weight_bits": "weight bits", "act_bits": "activation bits"}
 
 
-def sensitivity(table: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """What each value of each knob costs in loss: colours by its logarithm. Rows have kind, name, value and cost."""
-    costs = [max(FAINTEST, row["cost"]) for row in table]
+def sensitivity(table: Sequence[Mapping[str, Any]], among: Sequence[Mapping[str, Any]] | None = None) -> go.Figure:
+    """What each value of each knob costs in loss: colours by its logarithm. Rows have kind, name, value and cost.
+
+    Colours span the costs of all rows `among` which `table` is one part, so that parts compare.
+    """
+    costs = [max(FAINTEST, row["cost"]) for row in (table if among is None else among)]
     return _maps(
         table, "cost", lambda cost: log10(max(FAINTEST, cost)),
         zmin=log10(min(costs)), zmax=log10(max(costs)), colorbar={"title": "loss", "tickprefix": "10^", "dtick": 1},
@@ -36,9 +39,8 @@ def agreement(table: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 def _maps(table: Sequence[Mapping[str, Any]], key: str, colour: Callable[[float], float], **heat: Any) -> go.Figure:
     kinds = list(dict.fromkeys(row["kind"] for row in table))
-    figure = make_subplots(
-        rows=1, cols=len(kinds), horizontal_spacing=0.02, shared_yaxes=True, subplot_titles=[TITLES[k] for k in kinds]
-    )
+    titles = [TITLES[kind] for kind in kinds] if len(kinds) > 1 else None  # one alone is named by its heading
+    figure = make_subplots(rows=1, cols=len(kinds), horizontal_spacing=0.02, shared_yaxes=True, subplot_titles=titles)
     names = _merged([[row["name"] for row in table if row["kind"] == kind] for kind in kinds])
     for column, kind in enumerate(kinds, start=1):
         mine = [row for row in table if row["kind"] == kind]
@@ -52,7 +54,9 @@ def _maps(table: Sequence[Mapping[str, Any]], key: str, colour: Callable[[float]
         )  # fmt: skip
         figure.update_xaxes(type="category", showgrid=False, row=1, col=column)
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
-    return styled(figure, height=140 + 20 * len(names)).update_layout(margin={"l": 130, "t": 60})
+    return styled(figure, height=(140 if titles else 100) + 20 * len(names)).update_layout(
+        margin={"l": 130, "t": 60 if titles else 20}
+    )
 
 
 def _merged(lists: Sequence[Sequence[str]]) -> list[str]:
