@@ -28,6 +28,7 @@ def headline(watched: Watched, now: float | None = None) -> dict[str, Any]:
     standing, sentence, command = _standing(watched, now)
     found: dict[str, Any] = {
         "name": spec.study.name,
+        "algorithm": "",
         "state": standing,
         "sentence": sentence,
         "command": command,

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pqsearch.algorithms._fronts import fronts
 from pqsearch.study_state import COMPARED, StudyState
 
 #: Candidates drawn in one figure; more are one blot, and slow in a browser.
 MOST_DRAWN = 1500
 #: Of each kind of those that are always drawn.
 MOST_KEPT = 300
+#: Candidates that are brought to the front so far at once.
+AT_ONCE = 500
 
 
 def drawn(state: StudyState, most: int = MOST_DRAWN) -> list[int]:
@@ -34,6 +37,20 @@ def drawn(state: StudyState, most: int = MOST_DRAWN) -> list[int]:
     kept |= {*evenly(again, MOST_KEPT), *evenly(compared, MOST_KEPT)}
     others = [id for id in ids if id not in kept]
     return sorted({*kept, *evenly(others, max(0, most - len(kept)))})
+
+
+def on_front(state: StudyState) -> list[int]:
+    """Ids of the candidates that none betters in all objectives, under the budgets of today, in the order asked.
+
+    A part of the candidates at a time, with those kept so far: among very many at once everyone is compared with everyone.
+    """
+    kept: list[int] = []
+    ids = [id for id in sorted(state.scores) if state.by_id[id].state == "done" and id not in state.over]
+    for start in range(0, len(ids), AT_ONCE):
+        some = [*kept, *ids[start : start + AT_ONCE]]
+        places = fronts(np.array([state.point(id) for id in some]), enough=1)
+        kept = [some[place] for place in np.flatnonzero(places == 0).tolist()]
+    return kept
 
 
 def _accuracy(state: StudyState, id: int) -> float:

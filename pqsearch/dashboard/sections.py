@@ -12,7 +12,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from pqsearch.dashboard import figures as ours
-from pqsearch.dashboard.sample import MOST_DRAWN, drawn, evenly
+from pqsearch.dashboard.sample import MOST_DRAWN, drawn, evenly, on_front
 from pqsearch.dashboard.watched import Watched
 from pqsearch.front import front_of
 from pqsearch.report import figures, knob_maps
@@ -89,7 +89,7 @@ class Sections:
         yield Section("hours", "Score against worker hours", words, key, partial(figures.convergence, rows, hours))
         objectives = state.settings["objectives"]
         if len(objectives) > 1:
-            found = escaped(front_of(state))
+            found = escaped(front_of(state, sorted({*on_front(state), *(row["id"] for row in rows)})))
             title, words = f"Pareto front: {', '.join(objectives)}", f"{len(found['plans'])} plans are on it."
             yield Section("front", title, words, key, partial(figures.front, rows, found), share="whole")
         for name, limit in state.settings["budgets"].items():

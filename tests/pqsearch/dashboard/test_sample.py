@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pqsearch.dashboard.sample import drawn, evenly
+import pytest
+
+from pqsearch.dashboard import sample
+from pqsearch.dashboard.sample import drawn, evenly, on_front
 from pqsearch.dashboard.watched import Watched
 from pqsearch.report import figures
 from tests.pqsearch.dashboard.small_study import begin, search
@@ -29,6 +32,16 @@ def test_few_candidates_are_all_drawn_and_of_many_those_that_lines_go_through(tm
     assert 25 <= len(some) <= 60 and set(some) <= set(everyone)
     assert _best_so_far([state.row(id) for id in some]) == _best_so_far([state.row(id) for id in everyone])
     assert {*state.roles["uniform_filled"]} & set(everyone) <= set(some)
+
+
+def test_the_front_in_parts_is_that_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"study__objectives": ["loss", "flops"], "algorithm": {"name": "nsga2", "population": 4}}
+    run = begin(tmp_path, **changes)
+    search(run, study__evaluations=60, **changes)
+    watched = Watched(run)
+    watched.follow()
+    monkeypatch.setattr(sample, "AT_ONCE", 7)
+    assert on_front(watched.state) == sorted(row["id"] for row in watched.state.front())
 
 
 def test_evenly_keeps_both_ends() -> None:
