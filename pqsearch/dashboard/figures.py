@@ -11,11 +11,13 @@ import plotly.graph_objects as go
 
 from pqsearch.dashboard.tracks import Fall, Passed, Piece
 from pqsearch.plan_table import PlanTable
-from pqsearch.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, styled
+from pqsearch.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, ROLE_COLOURS, score_against_costs, styled
 
 RUNG_COLOURS = (BLUE, GREEN, PURPLE, ORANGE)
 #: Workers that a timeline has a line for, and pieces of work on it.
 MOST_WORKERS, MOST_PIECES = 40, 1200
+#: What is left free beside the points of a figure, as a share of its width.
+BESIDE = 0.06
 #: What became of candidates at a rung: key, words, colour.
 FATES = (
     ("went_on", "went on, or done", BLUE),
@@ -46,6 +48,18 @@ def rung_flow(passed: Mapping[int, Passed], open_tasks: Mapping[int, int], rungs
     figure.update_xaxes(title="candidates")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return styled(figure, height=170 + 44 * len(rungs)).update_layout(margin={"l": 110})
+
+
+def against_cost(candidates: Sequence[Mapping[str, Any]], name: str, limit: float) -> go.Figure:
+    """The report's figure of one cost with its budget, from the cheapest plan that the search itself proposed to the limit.
+
+    A plan that leaves most of a budget unused, as uniform ones do, would push all others together; it is there to the left.
+    """
+    figure = score_against_costs(candidates, {name: limit}, front=True)
+    costs = [row["costs"][name] for row in candidates if row["role"] not in ROLE_COLOURS]
+    low, high = min([*costs, limit]), max([*costs, limit])
+    margin = BESIDE * (high - low)
+    return figure.update_xaxes(range=[low - margin, high + margin]) if margin else figure
 
 
 def timeline(pieces: Sequence[Piece], falls: Sequence[Fall], workers: Sequence[str]) -> go.Figure:

@@ -28,7 +28,10 @@ LEADING_SHARE, FEWEST_LEADING, MOST_LEADING = 0.1, 10, 200
 GROWN = 1.1
 #: Width that a layer takes at least, and what is beside them all.
 LAYER_PIXELS, MARGIN_PIXELS = 13, 80
-COST_WORDS = "Each candidate is under every budget (dashed line). The steps are the best at each cost or below."
+COST_WORDS = (
+    "Each candidate is under every budget (dashed line). The steps are the best at each cost or below. "
+    "A double click shows plans that leave more of it unused."
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Sections:
             title, words = f"Pareto front: {', '.join(objectives)}", f"{len(found['plans'])} plans are on it."
             yield Section("front", title, words, key, partial(figures.front, rows, found), share="whole")
         for name, limit in state.settings["budgets"].items():
-            draw = partial(figures.score_against_costs, rows, {name: limit}, front=True)
+            draw = partial(ours.against_cost, rows, name, limit)
             yield Section(f"cost-{name}", f"Score against {name}", COST_WORDS, (key, limit), draw, share="third")
 
     def _plans(self) -> Iterator[Section]:

@@ -54,6 +54,7 @@ class Tab:
     async def open(self, url: str, width: int = 1400, height: int = 1000) -> None:
         await self.resize(width, height)
         await self.call("Page.navigate", url=url)
+        await self.until("location.href !== 'about:blank' && document.readyState === 'complete'")
 
     async def resize(self, width: int, height: int) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

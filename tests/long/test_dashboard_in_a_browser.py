@@ -128,7 +128,7 @@ def test_optuna_dashboard_shows_the_trials_from_the_page(tmp_path: Path) -> None
             await page.open(url)
             await page.until("!document.getElementById('optuna').hidden")
             await page.value("document.getElementById('optuna').click()")
-            await page.until("location.pathname.startsWith('/dashboard') && document.body.innerText.includes('small')")
+            await page.until("location.pathname.startsWith('/dashboard') && document.body?.innerText.includes('small')")
             assert page.errors == []
 
     with serving(run.path) as server:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pqsearch.dashboard.figures import MOST_WORKERS, rung_flow, shares, timeline
+from pqsearch.dashboard.figures import MOST_WORKERS, against_cost, rung_flow, shares, timeline
 from pqsearch.dashboard.tracks import Fall, Passed, Piece
 from pqsearch.plan_table import PlanTable
+from tests.pqsearch.report.made_up import candidate
 
 
 def test_a_bar_per_rung_says_what_became_of_its_candidates() -> None:
@@ -16,6 +17,15 @@ def test_a_bar_per_rung_says_what_became_of_its_candidates() -> None:
         "failed here": {"1. calibrate": 1, "2. fine_tune": 0},
         "at work or waiting": {"1. calibrate": 0, "2. fine_tune": 2},
     }
+
+
+def test_a_cost_is_shown_where_the_search_is_and_not_where_a_uniform_plan_wastes_it() -> None:
+    rows = [candidate(0, (0.5,), role="uniform", costs={"flops": 0.1})]
+    rows += [candidate(id, (0.6,), costs={"flops": 0.4 + 0.01 * id}) for id in range(1, 5)]
+    figure = against_cost(rows, "flops", 0.5)
+    low, high = figure.layout.xaxis.range
+    assert 0.39 < low < 0.41 and 0.5 < high < 0.52
+    assert {trace.name for trace in figure.data} == {"candidate", "uniform", "best at its cost"}
 
 
 def test_the_timeline_has_a_bar_per_piece_and_a_cross_per_failure() -> None:
