@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from plotly.offline import get_plotlyjs
@@ -174,8 +175,14 @@ class Dashboard:
     def _content(self) -> dict[str, object]:
         return {"server": self._name, **self._feed.content, "optuna": self._optuna.trouble()}
 
-    def _figures(self) -> list[tuple[str, object]]:
-        return [(section.id, section.draw()) for section in self._feed.sections() if section.draw is not None]
+    def _figures(self) -> list[tuple[str, Any]]:
+        """As optuna-dashboard takes them: named inside, since it shows no heading, and as high as the place that it has."""
+        named = {"x": 0, "xref": "paper", "y": 0.98, "yref": "container", "yanchor": "top", "font": {"size": 15}}
+        return [
+            (one.id, one.draw().update_layout(title={"text": one.title, **named}, margin={"t": 110}, height=None))
+            for one in self._feed.sections()
+            if one.draw is not None
+        ]
 
     async def _bridged(self, request: web.Request) -> web.Response:
         if request.method not in bridge.READING:
