@@ -72,13 +72,16 @@ class _Stairs:
         return added
 
 
-def front_of(state: StudyState) -> dict[str, Any]:
+def front_of(state: StudyState, among: Sequence[int] | None = None) -> dict[str, Any]:
     """What `front.json` holds: objectives, the plans of the front, and its hypervolume as the search went on.
 
+    Of all candidates that are done, or of those `among` them that are given, in the order asked.
     The reference is the worst value of each objective that any plan had, so that volumes of one study compare.
     """
     objectives = state.settings["objectives"]
-    done = [candidate.id for candidate in state.by_id.values() if candidate.state == "done"]
+    if among is None:
+        among = [candidate.id for candidate in state.by_id.values() if candidate.state == "done"]
+    done = list(among)
     points = np.array([state.point(id) for id in done]).reshape(len(done), len(objectives))
     reference = points.max(0) if len(points) else np.zeros(len(objectives))
     keys = ("id", "accuracy", "images", "costs", "plan", "genes", "role", "point")
@@ -86,7 +89,7 @@ def front_of(state: StudyState) -> dict[str, Any]:
         "objectives": objectives,
         "reference": reference.tolist(),
         "hypervolume": _growth(done, points, reference),
-        "plans": [{key: row[key] for key in keys} for row in state.front()],
+        "plans": [{key: row[key] for key in keys} for row in state.front(done)],
     }
 
 

@@ -97,9 +97,11 @@ class StudyState(Fold):
         able = [id for id in ids if id in self.scores and id not in self.over]
         return [self.row(id) for id in nsmallest(number, able, key=self._order())]
 
-    def front(self) -> list[dict[str, Any]]:
-        """Evaluated candidates that no other one betters in every objective, best score first; `point` is their values."""
-        ids = [id for id in sorted(self.scores) if id not in self.over]
+    def front(self, among: Iterable[int] | None = None) -> list[dict[str, Any]]:
+        """Evaluated candidates that no other one (`among` these, if given) betters in every objective, best score first; `point`
+        is their values.
+        """
+        ids = [id for id in sorted(self.scores if among is None else among) if id not in self.over]
         if not ids:
             return []
         points = np.array([self.point(id) for id in ids])

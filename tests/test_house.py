@@ -93,8 +93,9 @@ FLOORS = (
         "pqsearch.latency",
         "pqsearch.pipeline",
         "pqsearch.check",
+        "pqsearch.dashboard",
     ),
-    ("pqsearch.cli", "pqsearch.job_commands", "pqsearch.__main__", "pqsearch"),
+    ("pqsearch.cli", "pqsearch.dashboard_command", "pqsearch.job_commands", "pqsearch.__main__", "pqsearch"),
 )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -16,12 +18,41 @@ from pqsearch.errors import UserError
 from pqsearch.hidden import hide_passwords
 
 POLL_SECONDS = 0.1
+#: How `this_process` begins.
+_NAMED = re.compile(r"process (?P<id>\d+) on (?P<host>\S+) since ")
 
 
 def this_process() -> str:
     """What others are told of the process that holds what they want."""
     since, command = time.strftime("%Y-%m-%d %H:%M:%S"), json.dumps(hide_passwords(" ".join(sys.argv))[:200])
     return f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a lock by its file, in words; `alive` is None where that cannot be told from this machine."""
+
+    words: str
+    alive: bool | None
+
+
+def look(path: Path) -> Holder | None:
+    """Who holds the lock at `path`, or was killed with it; None for nobody. Takes nothing and waits for nobody."""
+    try:
+        words, inode = path.read_text(errors="replace").strip(), path.stat().st_ino
+    except OSError:
+        return None
+    named = _NAMED.match(words)
+    if not words:
+        return None
+    if named is None or named["host"] != socket.gethostname():
+        return Holder(words, None)
+    try:
+        # A process id may have been given away again; the kernel knows who holds what.
+        locks = Path("/proc/locks").read_text()
+    except OSError:
+        return Holder(words, None)
+    return Holder(words, any(f":{inode} " in line and "FLOCK" in line for line in locks.splitlines()))
 
 
 class Lock:

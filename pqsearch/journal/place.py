@@ -15,6 +15,7 @@ from pqsearch.hidden import hide_passwords
 from pqsearch.journal import file
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.record import Event, Parsed
+from pqsearch.journal.tail import FileRest, Tail
 
 
 class Journal(Protocol):
@@ -62,6 +63,9 @@ class Place(Protocol):
     def read_events(self) -> list[Event]:
         """The events, for looking at: without a lock; someone else may be writing."""
 
+    def tail(self) -> Tail:
+        """For looking on: reads what has been added since it last looked, without a lock."""
+
     def held(self, wait_seconds: float = 10.0) -> contextlib.AbstractContextManager[Damaged]:
         """The journal with its lock taken, whole or not."""
 
@@ -92,6 +96,9 @@ class FilePlace:
 
     def read_events(self) -> list[Event]:
         return file.read_events(self.path)
+
+    def tail(self) -> Tail:
+        return Tail(FileRest(self.path))
 
     @contextmanager
     def held(self, wait_seconds: float = 10.0) -> Iterator[Damaged]:
@@ -125,6 +132,9 @@ class DatabasePlace:
 
     def read_events(self) -> list[Event]:
         return _postgres().read_events(self.url, self._begun())
+
+    def tail(self) -> Tail:
+        return Tail(_postgres().DatabaseRest(self.url, self._begun()))
 
     @contextmanager
     def held(self, wait_seconds: float = 10.0) -> Iterator[Damaged]:

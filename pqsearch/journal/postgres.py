@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psycopg
 
@@ -29,6 +30,7 @@ from pqsearch.journal.database import (
 )
 from pqsearch.journal.lock import this_process
 from pqsearch.journal.record import Event, Parsed, StaleEpoch, body_and_crc, line, parse, stamp
+from pqsearch.journal.tail import MOST_LINES
 
 #: Classes of errors that end a connection: its own, and the server shutting down.
 _LOST = ("08", "57P")
@@ -46,6 +48,7 @@ SELECT turn.study, %(seq)s + fresh.place - 1, %(epoch)s, %(time)s, fresh.body, f
 FROM turn, unnest(%(bodies)s::text[], %(crcs)s::text[]) WITH ORDINALITY AS fresh (body, crc, place)
 """
 _EVENTS = "SELECT body, crc FROM pqsearch_events WHERE study = %s ORDER BY seq"
+_REST = "SELECT body, crc FROM pqsearch_events WHERE study = %s AND seq >= %s ORDER BY seq LIMIT %s"
 _SINCE = "SELECT epoch, crc FROM pqsearch_events WHERE study = %s AND seq >= %s ORDER BY seq LIMIT %s"
 
 
@@ -204,6 +207,22 @@ def read(connection: Connection, url: str, study: str) -> Parsed:
     if found.damaged is None and len(found.events) != row[0]:
         return Parsed(found.events, found.size, damaged=len(found.events) + 1)
     return found
+
+
+@dataclass(frozen=True)
+class DatabaseRest:
+    """What a study in a database has behind an event, for `pqsearch.journal.tail`. A connection for each look."""
+
+    url: str
+    study: str
+
+    def __str__(self) -> str:
+        return _where(self.url, self.study)
+
+    def lines(self, seq: int, offset: int) -> list[bytes]:
+        """At most `MOST_LINES` from event `seq` on. Raises `UserError` for a database that cannot be reached."""
+        with connected(self.url) as connection:
+            return [line(body, crc) for body, crc in connection.execute(_REST, [self.study, seq, MOST_LINES])]
 
 
 def lines(connection: Connection, study: str) -> Generator[bytes]:

@@ -63,8 +63,8 @@ def line(body: str, crc: str) -> bytes:
     return f'{body[:-1]},"crc":"{crc}"}}\n'.encode()
 
 
-def parse(lines: Iterable[bytes]) -> Parsed:
-    """Read lines, each with its line feed; never raises."""
+def parse(lines: Iterable[bytes], first: int = 0) -> Parsed:
+    """Read lines, each with its line feed, the first of which is event number `first`; never raises."""
     events: list[Event] = []
     size = 0
     rest = iter(lines)
@@ -72,9 +72,9 @@ def parse(lines: Iterable[bytes]) -> Parsed:
         while some := list(islice(rest, _AT_ONCE)):
             found = _events_of(some)
             for line, event in zip(some, found or map(event_of, some), strict=True):
-                if event is None or event.get("seq") != len(events):
+                if event is None or event.get("seq") != first + len(events):
                     torn = not line.endswith(b"\n")  # can only be the last one
-                    return Parsed(events, size, torn, None if torn else len(events) + 1)
+                    return Parsed(events, size, torn, None if torn else first + len(events) + 1)
                 events.append(event)
                 size += len(line)
     return Parsed(events, size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import log10
 from statistics import fmean
 from typing import Any
 
@@ -15,11 +14,13 @@ from pqsearch.report.correlation import rung_pairs
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#4a7fe6", "#e07b39", "#3a9d6e", "#9a5fd0", "#8a93a3"
 ROLE_COLOURS = {"uniform": ORANGE, "uniform_filled": GREEN, "sensitivity_ilp": PURPLE}
 ROLE_NAMES = {"uniform": "uniform", "uniform_filled": "uniform, filled", "sensitivity_ilp": "sensitivity plan"}
-#: Costs in loss below this are all the same to the eye.
-FAINTEST = 1e-5
+#: Plans that the report shows layer by layer.
+PLAN_COLOURS = {"searched": BLUE, "uniform": ORANGE}
+#: Slices on which a full fine-tune's accuracy is known, and in words.
+FINAL_PARTS = {"select": "final, selection slice", "test": "final, test (only reported)"}
 
 
-def _styled(figure: go.Figure, height: int = 380) -> go.Figure:
+def styled(figure: go.Figure, height: int = 380) -> go.Figure:
     """Transparent and grey, so that the page's light and dark colours both carry it."""
     figure.update_layout(
         height=height,
@@ -48,13 +49,22 @@ def _by_role(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str | None, st
             yield role, words, colour, mine
 
 
-def convergence(candidates: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Proxy accuracy of every candidate in the order asked, the best so far, and those measured again."""
+def convergence(candidates: Sequence[Mapping[str, Any]], hours: Mapping[int, float] | None = None) -> go.Figure:
+    """Proxy accuracy of every candidate in the order asked, the best so far, and those measured again.
+
+    With `hours`, by candidate, against the worker hours that were spent when each of them ended.
+    """
     rows = _done(candidates)
+    if hours is not None:
+        rows = sorted((row for row in rows if row["id"] in hours), key=lambda row: hours[row["id"]])
+
+    def at(some: Sequence[Mapping[str, Any]]) -> list[float]:
+        return [row["id"] if hours is None else hours[row["id"]] for row in some]
+
     figure = go.Figure()
     plain = [row for row in rows if row["role"] not in ROLE_COLOURS]
     figure.add_scatter(
-        x=[row["id"] for row in plain], y=[row["accuracy"] for row in plain], mode="markers", name="candidate",
+        x=at(plain), y=[row["accuracy"] for row in plain], mode="markers", name="candidate",
         marker={"color": BLUE, "size": 7, "opacity": 0.65},
         text=[f"candidate {row['id']}" for row in plain], hovertemplate="%{text}: %{y:.4f}<extra></extra>",
     )  # fmt: skip
@@ -62,7 +72,7 @@ def convergence(candidates: Sequence[Mapping[str, Any]]) -> go.Figure:
         mine = [row for row in rows if row["role"] == role]
         if mine:
             figure.add_scatter(
-                x=[row["id"] for row in mine], y=[row["accuracy"] for row in mine], mode="markers", name=ROLE_NAMES[role],
+                x=at(mine), y=[row["accuracy"] for row in mine], mode="markers", name=ROLE_NAMES[role],
                 marker={"color": colour, "size": 12, "symbol": "diamond"},
                 text=[f"candidate {row['id']}" for row in mine], hovertemplate="%{text}: %{y:.4f}<extra></extra>",
             )  # fmt: skip
@@ -71,7 +81,7 @@ def convergence(candidates: Sequence[Mapping[str, Any]]) -> go.Figure:
         best = max(best, row["accuracy"])
         line.append(best)
     figure.add_scatter(
-        x=[row["id"] for row in rows],
+        x=at(rows),
         y=line,
         mode="lines",
         name="best so far",
@@ -80,17 +90,19 @@ def convergence(candidates: Sequence[Mapping[str, Any]]) -> go.Figure:
     again = [row for row in rows if len(row.get("repeats") or ()) > 1]
     if again:
         figure.add_scatter(
-            x=[row["id"] for row in again], y=[sum(row["repeats"]) / len(row["repeats"]) for row in again],
+            x=at(again), y=[sum(row["repeats"]) / len(row["repeats"]) for row in again],
             mode="markers", name="mean when measured again",
             marker={"color": "rgba(0,0,0,0)", "size": 14, "line": {"color": GREY, "width": 2}},
         )  # fmt: skip
-    figure.update_xaxes(title="candidate, in the order asked")
+    figure.update_xaxes(title="candidate, in the order asked" if hours is None else "worker hours")
     figure.update_yaxes(title="proxy accuracy on the scoring slice", tickformat=".0%")
-    return _styled(figure)
+    return styled(figure)
 
 
-def score_against_costs(candidates: Sequence[Mapping[str, Any]], budgets: Mapping[str, float]) -> go.Figure:
-    """Proxy accuracy against each budget's cost, the limit as a line."""
+def score_against_costs(
+    candidates: Sequence[Mapping[str, Any]], budgets: Mapping[str, float], *, front: bool = False
+) -> go.Figure:
+    """Proxy accuracy against each budget's cost, the limit as a line; with `front` also what is best at each cost."""
     rows, names = _done(candidates), list(budgets)
     figure = make_subplots(rows=1, cols=max(1, len(names)), shared_yaxes=True, horizontal_spacing=0.04)
     for column, name in enumerate(names, start=1):
@@ -103,21 +115,37 @@ def score_against_costs(candidates: Sequence[Mapping[str, Any]], budgets: Mappin
                 text=[f"candidate {row['id']}" for row in mine],
                 hovertemplate="%{text}<br>" + name + " %{x:.4g}<br>accuracy %{y:.4f}<extra></extra>", row=1, col=column,
             )  # fmt: skip
+        if front:
+            best = _front_of(rows, name)
+            figure.add_scatter(
+                x=[row["costs"][name] for row in best], y=[row["accuracy"] for row in best], mode="lines",
+                name="best at its cost", legendgroup="front", showlegend=column == 1, hoverinfo="skip",
+                line={"color": BLUE, "width": 2, "shape": "hv"}, row=1, col=column,
+            )  # fmt: skip
         figure.add_vline(x=budgets[name], line={"color": GREY, "dash": "dash"}, row=1, col=column)
         figure.update_xaxes(title=f"{name}<br>limit {budgets[name]:g}", nticks=5, row=1, col=column)
     figure.update_yaxes(title="proxy accuracy", tickformat=".0%", col=1)
-    return _styled(figure)
+    return styled(figure)
 
 
-def layers(info: Mapping[str, Any], plans: Mapping[str, Any]) -> go.Figure:
-    """Prune rate, weight bits and activation bits of every layer, the searched plan beside the uniform one."""
+def _front_of(rows: Sequence[Mapping[str, Any]], cost: str) -> list[Mapping[str, Any]]:
+    """Rows that none is better than at their cost or below, cheapest first."""
+    found: list[Mapping[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["costs"][cost], -row["accuracy"])):
+        if not found or row["accuracy"] > found[-1]["accuracy"]:
+            found.append(row)
+    return found
+
+
+def layers(info: Mapping[str, Any], plans: Mapping[str, Any], colours: Mapping[str, str] = PLAN_COLOURS) -> go.Figure:
+    """Prune rate, weight bits and activation bits of every layer: plans side by side, those that have one of `colours`."""
     names = [layer["name"] for layer in info["layers"]]
     groups = [info["groups"][layer["output"]]["name"] if layer["output"] >= 0 else None for layer in info["layers"]]
     figure = make_subplots(
         rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06,
         subplot_titles=("channels removed", "weight bits", "activation bits (of the layer's input)"),
     )  # fmt: skip
-    for role, colour in (("searched", BLUE), ("uniform", ORANGE)):
+    for role, colour in colours.items():
         plan = plans.get(role)
         if plan is None:
             continue
@@ -131,7 +159,7 @@ def layers(info: Mapping[str, Any], plans: Mapping[str, Any]) -> go.Figure:
             )  # fmt: skip
     figure.update_yaxes(tickformat=".0%", row=1, col=1)
     figure.update_xaxes(tickangle=-60, row=3, col=1)
-    return _styled(figure, height=680).update_layout(margin={"b": 130, "t": 60}, legend={"y": 1.05}, bargap=0.25)
+    return styled(figure, height=680).update_layout(margin={"b": 130, "t": 60}, legend={"y": 1.05}, bargap=0.25)
 
 
 def front(candidates: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> go.Figure:
@@ -161,7 +189,7 @@ def front(candidates: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> 
     )  # fmt: skip
     figure.update_xaxes(title="candidate, in the order asked", row=1, col=len(names) + 1)
     figure.update_yaxes(title="hypervolume", row=1, col=len(names) + 1)
-    return _styled(figure)
+    return styled(figure)
 
 
 def _score(row: Mapping[str, Any], score: str) -> float:
@@ -179,71 +207,39 @@ def _plan_words(plan: Mapping[str, Any]) -> str:
     return "<br>".join(f"{name} {' '.join(values)}" for name, values in lines if values)
 
 
-def sensitivity(table: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """A heat map per knob kind, layers against values; colours by the logarithm of the cost in loss."""
-    kinds = list(dict.fromkeys(row["kind"] for row in table))
-    titles = {"prune_rate": "channels removed", "weight_bits": "weight bits", "act_bits": "activation bits"}
-    figure = make_subplots(
-        rows=1, cols=len(kinds), horizontal_spacing=0.02, shared_yaxes=True, subplot_titles=[titles[k] for k in kinds]
-    )
-    names = _merged([[row["name"] for row in table if row["kind"] == kind] for kind in kinds])
-    costs = [max(FAINTEST, row["cost"]) for row in table]
-    for column, kind in enumerate(kinds, start=1):
-        mine = [row for row in table if row["kind"] == kind]
-        values = sorted({row["value"] for row in mine}, reverse=kind == "prune_rate")
-        found = {(row["name"], row["value"]): row["cost"] for row in mine}
-        cells = [[found.get((name, value)) for value in values] for name in names]
-        spoken = [f"{value:.3g}" for value in values]
-        figure.add_heatmap(
-            x=spoken, y=names, z=[[None if c is None else log10(max(FAINTEST, c)) for c in row] for row in cells],
-            customdata=cells, zmin=log10(min(costs)), zmax=log10(max(costs)), colorscale="Blues",
-            showscale=column == len(kinds), colorbar={"title": "loss", "tickprefix": "10^", "dtick": 1}, xgap=1, ygap=1,
-            hovertemplate="%{y} at %{x}: %{customdata:.4g}<extra></extra>", row=1, col=column,
-        )  # fmt: skip
-        figure.update_xaxes(type="category", showgrid=False, row=1, col=column)
-    figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
-    return _styled(figure, height=140 + 20 * len(names)).update_layout(margin={"l": 130, "t": 60})
-
-
-def _merged(lists: Sequence[Sequence[str]]) -> list[str]:
-    """Each name once, after the one that precedes it in its own list: where lists agree on the order, in that order.
-
-    A layer of fixed bits has no row for them, but its channels may have one.
-    """
-    found: list[str] = []
-    for names in lists:
-        place = 0
-        for name in names:
-            if name not in found:
-                found.insert(place, name)
-            place = found.index(name) + 1
-    return found
-
-
 def rungs(candidates: Sequence[Mapping[str, Any]], number: int) -> go.Figure:
     """Accuracy at each rung against the next, a point per candidate; `number` rungs."""
     figure = make_subplots(rows=1, cols=max(1, number - 1), horizontal_spacing=0.14)
     for rung in range(number - 1):
-        pairs = rung_pairs(candidates, rung)
-        figure.add_scatter(
-            x=[low for low, _ in pairs], y=[high for _, high in pairs], mode="markers", showlegend=False,
-            marker={"color": BLUE, "size": 7, "opacity": 0.65},
-            hovertemplate="%{x:.4f} then %{y:.4f}<extra></extra>", row=1, col=rung + 1,
-        )  # fmt: skip
-        figure.update_xaxes(title=f"after rung {rung + 1}", tickformat=".0%", row=1, col=rung + 1)
-        figure.update_yaxes(title=f"after rung {rung + 2}", tickformat=".0%", row=1, col=rung + 1)
-    return _styled(figure, height=320)
+        _add_rung_pair(figure, rung_pairs(candidates, rung), rung, rung + 1)
+    return styled(figure, height=320)
 
 
-def finals(found: Mapping[str, Any]) -> go.Figure:
-    """The proxy's score of each fully fine-tuned plan against its final accuracy, on the selection slice and on the test images.
+def rung_pair(pairs: Sequence[tuple[float, float]], rung: int) -> go.Figure:
+    """Accuracies at one rung against the next, alone in a figure."""
+    figure = make_subplots(rows=1, cols=1)
+    _add_rung_pair(figure, pairs, rung, 1)
+    return styled(figure, height=320)
+
+
+def _add_rung_pair(figure: go.Figure, pairs: Sequence[tuple[float, float]], rung: int, column: int) -> None:
+    figure.add_scatter(
+        x=[low for low, _ in pairs], y=[high for _, high in pairs], mode="markers", showlegend=False,
+        marker={"color": BLUE, "size": 7, "opacity": 0.65},
+        hovertemplate="%{x:.4f} then %{y:.4f}<extra></extra>", row=1, col=column,
+    )  # fmt: skip
+    figure.update_xaxes(title=f"after rung {rung + 1}", tickformat=".0%", row=1, col=column)
+    figure.update_yaxes(title=f"after rung {rung + 2}", tickformat=".0%", row=1, col=column)
+
+
+def finals(found: Mapping[str, Any], parts: Mapping[str, str] = FINAL_PARTS) -> go.Figure:
+    """The proxy's score of each fully fine-tuned plan against its final accuracy, on each of `parts`.
 
     `found` is the content of correlation.json. The better score stands to the right, as the better accuracy stands above.
     """
-    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.16)
+    figure = make_subplots(rows=1, cols=len(parts), horizontal_spacing=0.16)
     loss = found["score"] == "loss"
-    parts = (("select", "final, selection slice"), ("test", "final, test (only reported)"))
-    for column, (part, title) in enumerate(parts, start=1):
+    for column, (part, title) in enumerate(parts.items(), start=1):
         for role, words, colour, mine in _by_role(found["plans"]):
             figure.add_scatter(
                 x=[row["score"] if loss else 1 - row["score"] for row in mine],
@@ -261,4 +257,4 @@ def finals(found: Mapping[str, Any]) -> go.Figure:
             tickformat="" if loss else ".0%", nticks=6, row=1, col=column,
         )  # fmt: skip
         figure.update_yaxes(title=title, tickformat=".0%", row=1, col=column)
-    return _styled(figure)
+    return styled(figure)

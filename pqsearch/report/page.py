@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from pqsearch import rooms
-from pqsearch.report import figures
+from pqsearch.report import figures, knob_maps
 from pqsearch.report.correlation_words import final_sentences, rung_sentences
 from pqsearch.report.slider import sliders
 from pqsearch.report.style import STYLE
@@ -68,7 +68,9 @@ def render(
     if plans:
         parts.append(_figure("The plan, layer by layer", figures.layers(layers, plans), ""))
     if sensitivity:
-        parts.append(_figure("What each layer can bear", figures.sensitivity(sensitivity), _sensitivity_words(summary)))
+        parts.append(
+            _figure("What each layer can bear", knob_maps.sensitivity(sensitivity), _sensitivity_words(summary))
+        )
     parts += [_layers(layers), _spec(spec_text), _provenance(summary)]
     body = "\n".join(part for part in parts if part)
     title = html.escape(f"pqsearch: {summary['name']}")

@@ -283,3 +283,25 @@ def test_nothing_committed_is_lost_to_kill_9(postgres: Server) -> None:
     values = [event["value"] for event in events]
     assert values[: 2 * seen + 2] == [value for value in range(seen + 1) for _ in range(2)]
     assert len(values) % 2 == 0  # a group is there or not
+
+
+def test_looking_on_reads_each_event_once_while_another_holds_the_study(postgres: Server) -> None:
+    journal, place = _open(postgres)
+    follower = place.tail()
+    assert [event["type"] for event in follower.read().events] == ["first"]
+    written = journal.append(_marked())
+    assert follower.read().events == written
+    assert follower.read().events == []
+
+
+def test_looking_on_at_a_server_that_is_gone_is_one_line_and_passes(postgres: Server) -> None:
+    journal, place = _open(postgres)
+    follower = place.tail()
+    follower.read()
+    journal.close()
+    postgres.stop()
+    with pytest.raises(UserError) as error:
+        follower.read()
+    assert len(error.value.problems) == 1 and PASSWORD not in str(error.value)
+    postgres.start()
+    assert follower.read().events == []

@@ -62,38 +62,6 @@ def test_a_layer_without_a_group_and_a_plan_without_the_layer_are_untouched() ->
     assert [list(trace.y) for trace in figure.data] == [[0.0] * 3, [32] * 3, [32] * 3]
 
 
-def _drawn(figure: Any) -> list[tuple[str, str, float]]:
-    """Name, value and cost of every cell of a heat map that is not empty."""
-    return [
-        (name, value, cost)
-        for trace in figure.data
-        for name, row in zip(trace.y, trace.customdata, strict=True)
-        for value, cost in zip(trace.x, row, strict=True)
-        if cost is not None
-    ]
-
-
-def test_the_heat_map_has_a_cell_for_every_row_of_the_table_and_layers_in_the_order_of_the_network() -> None:
-    """The first and the last layer have fixed bits; the groups are named after the first of their layers."""
-    layers = {
-        "prune_rate": ("conv1", "block1", "block3"),
-        "weight_bits": ("block1", "block2", "block3"),
-        "act_bits": ("block2",),
-    }
-    values = {"prune_rate": (0.0, 0.5), "weight_bits": (2, 8), "act_bits": (4, 8)}
-    table = [
-        {"kind": kind, "name": name, "value": value, "cost": 0.001 * (1 + len(kind) + place)}
-        for kind, names in layers.items()
-        for place, name in enumerate(names)
-        for value in values[kind]
-    ]
-    figure = figures.sensitivity(table)
-    assert sorted(_drawn(figure)) == sorted((row["name"], f"{row['value']:.3g}", row["cost"]) for row in table)
-    assert [list(trace.y) for trace in figure.data] == [["conv1", "block1", "block2", "block3"]] * 3
-    bits_only = figures.sensitivity([row for row in table if row["kind"] == "act_bits"])
-    assert [list(trace.y) for trace in bits_only.data] == [["block2"]]
-
-
 def test_points_of_roles_say_which_candidate_they_are() -> None:
     (uniform,) = _traces(figures.convergence(candidates()), "uniform")
     assert list(uniform.text) == ["candidate 0"] and "%{text}" in uniform.hovertemplate
