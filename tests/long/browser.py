@@ -15,7 +15,7 @@ import aiohttp
 
 COMMAND = (
     "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 #: What a machine under load may take for anything.
 PATIENCE_SECONDS = 180.0
@@ -82,7 +82,7 @@ class Tab:
 async def tab() -> AsyncIterator[Tab]:
     """An empty page in a browser of its own, which is ended by its process id."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [*COMMAND, f"--user-data-dir={profile}", "about:blank"]
+        command = [*COMMAND, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             port = await _port(Path(profile) / "DevToolsActivePort")

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.long
+from tests.long.browser import COMMAND
 
-BROWSER = (
-    "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--virtual-time-budget=10000",
-)  # fmt: skip
+pytestmark = pytest.mark.long
 
 
 def _title(finished_run: Path, folder: Path, script: str) -> str:
@@ -23,7 +20,7 @@ def _title(finished_run: Path, folder: Path, script: str) -> str:
         (finished_run / "report.html").read_text().replace("</head>", f"<script>{script}</script></head>", 1)
     )
     done = subprocess.run(
-        [*BROWSER, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()],
+        [*COMMAND, "--virtual-time-budget=10000", f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     return done.stdout[done.stdout.index("<title>") + 7 : done.stdout.index("</title>")]
