@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install quickstart test test-long chaos system-deps lint format bench check-cluster golden docs clean
+.PHONY: help install quickstart test test-long chaos system-deps lint format bench check-cluster cluster-demo golden docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ bench: $(VENV)/installed  ## every benchmark that needs no data of yours
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/simulator.py
 	$(BIN)/python benchmarks/digits.py
+
+cluster-demo: $(VENV)/installed-test  ## three nodes on this machine, a search submitted to them, one node killed
+	$(BIN)/python -m tests.cluster.demo
 
 check-cluster: $(VENV)/installed-test  ## hold the files for clusters against their readers' schemas (SCHEMAS=FOLDER: KubeRay's, too)
 	$(BIN)/python -m tests.cluster.checks $(if $(SCHEMAS),--schemas $(SCHEMAS))

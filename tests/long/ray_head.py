@@ -110,7 +110,7 @@ class RayHead:
         return [one for one in _descendants(self._process.pid) if one.status() != psutil.STATUS_ZOMBIE]
 
     @contextmanager
-    def another_node(self, *prefix: str) -> Iterator[None]:
+    def another_node(self, *prefix: str) -> Iterator[Node]:
         """One more node on this machine, of one CPU; `prefix` is a command that starts it."""
         _, gcs, *_ = self._ports
         agent, metrics = free_ports(2)
@@ -120,7 +120,7 @@ class RayHead:
             "--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics),
             "--min-worker-port", "0", "--max-worker-port", "0", "--object-store-memory", str(128 * 2**20),
         ]  # fmt: skip
-        log = self.folder / "node.log"
+        log = self.folder / f"node-{agent}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
                 command, stdout=file, stderr=file, env=self.environment(), start_new_session=True
@@ -130,7 +130,7 @@ class RayHead:
             while "Ray runtime started" not in log.read_text():
                 assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
                 time.sleep(0.2)
-            yield
+            yield Node(process)
         finally:
             _end(process)
 
@@ -169,6 +169,24 @@ class RayHead:
             except OSError:
                 time.sleep(0.2)
         raise AssertionError(f"no head: {(self.folder / 'head.log').read_text()[-3000:]}")
+
+
+class Node:
+    """A node that was started beside the head."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def kill(self) -> None:
+        """End all of it at once and without a word, as a power cut would."""
+        family = [psutil.Process(self._process.pid), *_descendants(self._process.pid)]
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.suspend()  # nobody notices that another one is gone, and cleans up
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        self._process.wait()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
