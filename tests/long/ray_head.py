@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 class RayHead:
     """`ray start --head --block` and everything that descends from it. Use it as a context. `settings` are environment variables
-    of Ray's own, for its processes.
+    of Ray's own, for its processes. Another head in the same folder sees what the first one's jobs have written, and nothing else
+    of them.
     """
 
     def __init__(self, folder: Path, cpus: int = 2, **settings: str) -> None:
@@ -46,7 +47,7 @@ class RayHead:
         self._ports = ports
 
     def __enter__(self) -> Self:
-        self.home.mkdir()
+        self.home.mkdir(exist_ok=True)
         self.token.write_text(secrets.token_hex(32))
         self.token.chmod(0o600)
         dashboard, gcs, client, agent, metrics = self._ports
@@ -72,6 +73,10 @@ class RayHead:
     def __exit__(self, *error: object) -> None:
         _end(self._process)
         self._temporary.cleanup()
+
+    def kill(self) -> None:
+        """End all of it at once: the node, its jobs, the cluster's memory."""
+        Node(self._process).kill()
 
     @property
     def logs(self) -> Path:
@@ -172,7 +177,7 @@ class RayHead:
 
 
 class Node:
-    """A node that was started beside the head."""
+    """A node, by the command that started it."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

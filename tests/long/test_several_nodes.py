@@ -1,0 +1,108 @@
+"""Searches over several nodes of a real Ray on this machine: nodes that come and go, and a head that dies."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from pqsearch.journal.file import read_events
+from pqsearch.study import read_study
+from tests.chaos.ledger import Ledger, started
+from tests.conftest import small_spec
+from tests.long.ray_head import RayHead
+
+pytestmark = pytest.mark.long
+WAIT_SECONDS, LOOK_SECONDS = 600.0, 0.5
+#: Enough that there is time to break something.
+EVALUATIONS = 60
+
+
+def _submit(head: RayHead, folder: Path, **changes: Any) -> tuple[str, Path]:
+    """A job's id and its run directory, which all nodes see."""
+    changes = {"baseline__epochs": 2, "finetune__epochs": 1, "finetune__compare": False, **changes}
+    spec = small_spec(study__name="nodes", study__evaluations=EVALUATIONS, **changes)
+    (folder / "spec.toml").write_text(tomli_w.dumps(spec))
+    done = head.command("submit", "spec.toml", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.match(r"(\S+): ", done.stdout)
+    assert found is not None, done.stdout
+    return found[1], head.home / "pqsearch" / "runs" / "nodes"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(LOOK_SECONDS)
+
+
+def _measured(ledger: Ledger) -> int:
+    ledger.look()
+    return len(ledger.acknowledged)
+
+
+def _seats(run: Path) -> set[str]:
+    """Workers of whom the journal has results."""
+    return {event["worker"] for event in read_events(run / "journal.jsonl") if event["type"] == "reported"}
+
+
+def _ended(head: RayHead, folder: Path, id: str, ledger: Ledger) -> None:
+    """Follow a job to its good end: all is measured, nothing was lost, and nothing acknowledged was paid for again."""
+    follow = head.command("logs", id, "--follow", cwd=folder)
+    assert follow.returncode == 0, follow.stdout + follow.stderr
+    ledger.look()
+    assert (ledger.lost, ledger.twice) == (set(), set())
+    jobs = [json.loads(line) for line in head.command("jobs", "--json", cwd=folder).stdout.splitlines()]
+    assert {job["id"]: job["status"] for job in jobs}[id] == "SUCCEEDED"
+
+
+def test_a_search_over_three_nodes_loses_one_and_nothing_else(tmp_path: Path) -> None:
+    with RayHead(tmp_path, cpus=1) as head, head.another_node(), head.another_node() as node:
+        id, run = _submit(head, tmp_path, workers__count=3)
+        ledger = Ledger(run)
+        _until(lambda: _measured(ledger) >= 30)
+        assert len(_seats(run)) == 3, "not every node took part"
+        node.kill()
+        before = _measured(ledger)
+        _until(lambda: _measured(ledger) >= before + 10)
+        # The room of the dead node comes back with another one, which is used at once.
+        with head.another_node():
+            _ended(head, tmp_path, id, ledger)
+    state = read_study(run / "journal.jsonl")
+    assert state.done == EVALUATIONS and state.finished
+
+
+def test_a_node_that_comes_in_mid_search_takes_part(tmp_path: Path) -> None:
+    with RayHead(tmp_path, cpus=1) as head:
+        id, run = _submit(head, tmp_path)
+        ledger = Ledger(run)
+        _until(lambda: _measured(ledger) >= 10)
+        assert len(_seats(run)) == 1
+        with head.another_node():
+            _until(lambda: len(_seats(run)) == 2)
+            assert _measured(ledger) < 2 * EVALUATIONS, "the search had ended by itself"
+            _ended(head, tmp_path, id, ledger)
+
+
+def test_a_head_that_dies_takes_nothing_with_it_that_was_measured(tmp_path: Path) -> None:
+    with RayHead(tmp_path) as head:
+        first, run = _submit(head, tmp_path)
+        ledger = Ledger(run)
+        _until(lambda: _measured(ledger) >= 20)
+        head.kill()
+    paid = _measured(ledger)
+    with RayHead(tmp_path) as another:
+        second, again = _submit(another, tmp_path)
+        assert again == run
+        # The new head knows nothing of the first one's jobs.
+        assert second == first
+        _ended(another, tmp_path, second, ledger)
+    assert 0 < paid < len(ledger.acknowledged)
+    assert len(started(run)) >= len(ledger.acknowledged)
