@@ -8,7 +8,7 @@ import signal
 import threading
 from typing import Any
 
-from pqsearch.spec import Spec
+from pqsearch.spec import Spec, WorkersSpec
 
 #: Enough for Tune's own messages; data reaches workers through memory-mapped files, not through the object store.
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -32,8 +32,15 @@ def render(spec: Spec, verbose: bool = False) -> dict[str, Any]:
         "include_dashboard": False,
         "num_cpus": math.ceil(spec.workers.count * spec.workers.cpus),
         "num_gpus": math.ceil(spec.workers.count * spec.workers.gpus),
+        # A Ray of one's own has whatever its only search asks for.
+        "resources": {name: math.ceil(spec.workers.count * number) for name, number in spec.workers.resources.items()},
         "object_store_memory": OBJECT_STORE_BYTES,
     }
+
+
+def task_options(workers: WorkersSpec) -> dict[str, Any]:
+    """What Ray is told of a task that takes as much as a worker."""
+    return {"num_cpus": workers.cpus, "num_gpus": workers.gpus, "resources": workers.resources}
 
 
 def connect(request: dict[str, Any]) -> None:

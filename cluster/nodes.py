@@ -64,10 +64,14 @@ def room_words(resources: Sequence[Mapping[str, float]], workers: WorkersSpec) -
 
 def small_words(resources: Sequence[Mapping[str, float]], workers: WorkersSpec) -> str:
     """What is asked for, and what a cluster has that has no room for it now."""
-    has = "; ".join(f"CPU {one.get('CPU', 0):g} GPU {one.get('GPU', 0):g}" for one in resources)
-    return (
-        f"a worker takes {workers.cpus:g} cpus and {workers.gpus:g} gpus, the cluster has {_nodes(resources)} ({has})"
-        + ("" if room(resources, workers) else "; none of them can hold one")
+    has = "; ".join(" ".join(f"{name} {one.get(name, 0):g}" for name in workers.wanted()) for one in resources)
+    takes = [
+        f"{workers.cpus:g} cpus",
+        f"{workers.gpus:g} gpus",
+        *(f"{n:g} {name}" for name, n in workers.resources.items()),
+    ]
+    return f"a worker takes {', '.join(takes[:-1])} and {takes[-1]}, the cluster has {_nodes(resources)} ({has})" + (
+        "" if room(resources, workers) else "; none of them can hold one"
     )
 
 
@@ -115,7 +119,7 @@ def _wait_for_room(workers: WorkersSpec, say: Callable[[str], None]) -> None:
     """Ask for what one worker takes, as a worker will: a cluster that can grow does, a busy one answers later."""
     import ray
 
-    probe = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_retries=0)(_nothing).remote()
+    probe = ray.remote(**local.task_options(workers), max_retries=0)(_nothing).remote()
     began, told, pause = time.monotonic(), 0.0, 1.0
     while not ray.wait([probe], timeout=pause)[0]:
         waited = time.monotonic() - began
@@ -125,7 +129,7 @@ def _wait_for_room(workers: WorkersSpec, say: Callable[[str], None]) -> None:
             ray.cancel(probe, force=True)
             raise UserError(
                 f"workers.wait: no room for a worker after {workers.wait:g} seconds: {words}; lower workers.cpus or "
-                "workers.gpus, wait longer, or add nodes"
+                f"workers.gpus{' or workers.resources' if workers.resources else ''}, wait longer, or add nodes"
             )
         if waited - told >= TOLD_SECONDS or not (told or room(resources, workers)):
             say(f"{BEGUN}waits for room: {words}")
@@ -175,5 +179,5 @@ def _nothing() -> None:
 
 def _fits(resources: Mapping[str, float], workers: WorkersSpec) -> int:
     """Workers on one node."""
-    wanted = {"CPU": workers.cpus, "GPU": workers.gpus}
-    return min(int(resources.get(name, 0.0) / number + 1e-9) for name, number in wanted.items() if number)
+    wanted = workers.wanted().items()
+    return min(int(resources.get(name, 0.0) / number + 1e-9) for name, number in wanted if number)

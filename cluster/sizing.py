@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pqsearch.errors import UserError
 from pqsearch.spec import WorkersSpec
 
 #: Without GPUs, workers share a node up to so many cores: fewer nodes, and yet a size that is found everywhere.
@@ -27,7 +28,13 @@ class Nodes:
         """As many workers on a node as share a GPU, or as fit in a few cores, unless `on_a_node` says how many.
 
         The head is a node like the others and works as well: it trains the baseline, so it needs a GPU wherever workers do.
+        Raises `UserError` for workers that are kept to some nodes of a cluster which is there already.
         """
+        if workers.resources:
+            raise UserError(
+                f"workers.resources: {', '.join(workers.resources)} keeps workers to some nodes of a cluster that is shared; this makes "
+                "a cluster for one search, leave it out (--set workers.resources={})"
+            )
         sharing = max(1, int(1 / workers.gpus + 1e-9)) if workers.gpus else 1
         if on_a_node is None:
             on_a_node = sharing if workers.gpus else max(1, int(CORES_OF_A_NODE / workers.cpus + 1e-9))

@@ -58,7 +58,7 @@ def finetune_all(
     todo = [job for folder, job in unique.items() if folder not in results]
     if todo:
         local.connect(local.render(spec, verbose))
-        task = ray.remote(num_cpus=spec.workers.cpus, num_gpus=spec.workers.gpus, max_retries=3)(_finetune)
+        task = ray.remote(**local.task_options(spec.workers), max_retries=3)(_finetune)
         pending = {
             task.options(name=f"finetune {job.role}").remote(
                 spec.to_dict(), str(run.path), job.role, job.plan.to_json() if job.plan else None

@@ -275,6 +275,10 @@ class WorkersSpec(_Section):
     count: int = Field(1, ge=1, description="Workers.")
     cpus: float = Field(1, gt=0, description="CPU cores of each; also its torch threads.")
     gpus: float = Field(0, ge=0, description="GPUs of each; a fraction shares one, and takes no more of its memory.")
+    resources: dict[str, float] = Field(
+        {},
+        description="What each takes of resources of your own (`ray start --resources`): kept on nodes that have them.",
+    )
     silence_seconds: float = Field(
         60.0,
         ge=1,
@@ -290,6 +294,10 @@ class WorkersSpec(_Section):
         gt=0,
         description="Seconds that a cluster may take until it can hold one worker; for ever unless given.",
     )
+
+    def wanted(self) -> dict[str, float]:
+        """What one worker takes, by Ray's names."""
+        return {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
 
 
 class Spec(_Section):

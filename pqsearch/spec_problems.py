@@ -24,6 +24,8 @@ SCORES = ("accuracy", "loss")
 POPULATIONS = ("population", "particles", "sources", "ants", "startup", "population_size")
 #: Evaluations that find a target: a ladder of limits, and a few steps from there.
 FEWEST_FOR_TARGET = 24
+#: Resources that Ray counts by itself.
+RAYS_OWN = ("CPU", "GPU", "memory", "object_store_memory")
 KNOBS = (*GROUP_KNOBS, *LAYER_KNOBS)
 
 
@@ -218,6 +220,19 @@ def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
             yield f"rungs[{index}].steps: must be at least 1 when kind is {kind!r}, got 0"
     if isinstance(halving := data.get("halving"), dict):
         yield from _halving_problems(halving, rungs, data.get("study"))
+    workers = data.get("workers")
+    if isinstance(workers, dict) and isinstance(resources := workers.get("resources"), dict):
+        yield from _resource_problems(resources)
+
+
+def _resource_problems(resources: Mapping[str, Any]) -> Iterator[str]:
+    for name, number in resources.items():
+        if name in RAYS_OWN:
+            yield f"workers.resources.{name}: is one of Ray's own; workers.cpus and workers.gpus say what a worker takes"
+        elif _number(number) and not (
+            0 < number <= 1 or (math.isfinite(number) and number > 0 and number == int(number))
+        ):
+            yield f"workers.resources.{name}: must be a share above 0 or a whole number, got {number!r}"
 
 
 def _halving_problems(halving: Mapping[str, Any], rungs: Any, study: Any) -> Iterator[str]:

@@ -71,7 +71,7 @@ def _fit(
     progress: Callable[[dict[str, Any]], None],
     worker: type[Worker],
 ) -> None:
-    resources = {"cpu": spec.workers.cpus, "gpu": spec.workers.gpus}
+    resources = {"cpu": spec.workers.cpus, "gpu": spec.workers.gpus, **spec.workers.resources}
     seats = [f"worker-{number}" for number in range(spec.workers.count)]
     scheduler = PopulationScheduler(name)
     tuner = tune.Tuner(

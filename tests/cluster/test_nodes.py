@@ -44,6 +44,15 @@ def test_what_a_node_lacks_is_said_with_its_name(answer: dict[str, Any], words: 
     assert problem.startswith(words)
 
 
+def test_workers_fit_only_where_their_resources_are() -> None:
+    workers = WorkersSpec(count=4, resources={"pool": 0.5})
+    nodes = [{"CPU": 8.0, "pool": 1.0}, {"CPU": 8.0}]
+    assert room(nodes, workers) == 2
+    assert small_words([{"CPU": 8.0}], workers) == (
+        "a worker takes 1 cpus, 0 gpus and 0.5 pool, the cluster has 1 node (CPU 8 GPU 0 pool 0); none of them can hold one"
+    )
+
+
 def test_other_versions_are_worth_a_warning() -> None:
     (text,) = other_versions("a", {**environment.versions(), "numpy": "1.0"})
     assert text.startswith("node a has numpy 1.0, the driver ")

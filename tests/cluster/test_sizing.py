@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.sizing import Nodes
+from pqsearch.errors import UserError
 from pqsearch.spec import WorkersSpec
 
 
@@ -32,3 +33,10 @@ def test_nodes_hold_all_workers_and_no_worker_has_parts_of_two_gpus(
 
 def test_memory_is_that_of_the_workers_and_of_ray() -> None:
     assert Nodes(2, 4, 4, 0).memory(3) == 14
+
+
+def test_a_cluster_for_one_search_has_no_resources_of_others() -> None:
+    with pytest.raises(
+        UserError, match=r"^workers\.resources: pool keeps workers to some nodes of a cluster that is shared"
+    ):
+        Nodes.of(WorkersSpec(count=2, resources={"pool": 1}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import secrets
@@ -12,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -115,8 +116,8 @@ class RayHead:
         return [one for one in _descendants(self._process.pid) if one.status() != psutil.STATUS_ZOMBIE]
 
     @contextmanager
-    def another_node(self, *prefix: str) -> Iterator[Node]:
-        """One more node on this machine, of one CPU; `prefix` is a command that starts it."""
+    def another_node(self, *prefix: str, resources: Mapping[str, float] | None = None) -> Iterator[Node]:
+        """One more node on this machine, of one CPU and resources by name; `prefix` is a command that starts it."""
         _, gcs, *_ = self._ports
         agent, metrics = free_ports(2)
         command = [
@@ -124,6 +125,7 @@ class RayHead:
             "--address", f"127.0.0.1:{gcs}", "--node-ip-address", "127.0.0.1", "--num-cpus", "1", "--num-gpus", "0",
             "--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics),
             "--min-worker-port", "0", "--max-worker-port", "0", "--object-store-memory", str(128 * 2**20),
+            "--resources", json.dumps(resources or {}),
         ]  # fmt: skip
         log = self.folder / f"node-{agent}.log"
         with log.open("wb") as file:

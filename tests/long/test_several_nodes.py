@@ -24,16 +24,16 @@ WAIT_SECONDS, LOOK_SECONDS = 600.0, 0.5
 EVALUATIONS = 60
 
 
-def _submit(head: RayHead, folder: Path, **changes: Any) -> tuple[str, Path]:
+def _submit(head: RayHead, folder: Path, name: str = "nodes", **changes: Any) -> tuple[str, Path]:
     """A job's id and its run directory, which all nodes see."""
     changes = {"baseline__epochs": 2, "finetune__epochs": 1, "finetune__compare": False, **changes}
-    spec = small_spec(study__name="nodes", study__evaluations=EVALUATIONS, **changes)
-    (folder / "spec.toml").write_text(tomli_w.dumps(spec))
-    done = head.command("submit", "spec.toml", cwd=folder)
+    spec = small_spec(study__name=name, study__evaluations=EVALUATIONS, **changes)
+    (folder / f"{name}.toml").write_text(tomli_w.dumps(spec))
+    done = head.command("submit", f"{name}.toml", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.match(r"(\S+): ", done.stdout)
     assert found is not None, done.stdout
-    return found[1], head.home / "pqsearch" / "runs" / "nodes"
+    return found[1], head.home / "pqsearch" / "runs" / name
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -59,8 +59,18 @@ def _ended(head: RayHead, folder: Path, id: str, ledger: Ledger) -> None:
     assert follow.returncode == 0, follow.stdout + follow.stderr
     ledger.look()
     assert (ledger.lost, ledger.twice) == (set(), set())
+    assert _jobs(head, folder)[id] == "SUCCEEDED"
+
+
+def _jobs(head: RayHead, folder: Path) -> dict[str, str]:
+    """How each job is."""
     jobs = [json.loads(line) for line in head.command("jobs", "--json", cwd=folder).stdout.splitlines()]
-    assert {job["id"]: job["status"] for job in jobs}[id] == "SUCCEEDED"
+    return {job["id"]: job["status"] for job in jobs}
+
+
+def _nodes_of_workers(head: RayHead, study: str) -> set[str]:
+    """Where a study's workers run, or ran."""
+    return {one["node_id"] for one in json.loads(head.actors()) if one["repr_name"].startswith(f"{study}/worker-")}
 
 
 def test_a_search_over_three_nodes_loses_one_and_nothing_else(tmp_path: Path) -> None:
@@ -106,3 +116,24 @@ def test_a_head_that_dies_takes_nothing_with_it_that_was_measured(tmp_path: Path
         _ended(another, tmp_path, second, ledger)
     assert 0 < paid < len(ledger.acknowledged)
     assert len(started(run)) >= len(ledger.acknowledged)
+
+
+def test_two_studies_keep_to_their_nodes_and_the_end_of_one_is_nothing_to_the_other(tmp_path: Path) -> None:
+    with (
+        RayHead(tmp_path, cpus=1) as head,
+        head.another_node(resources={"one": 1}),
+        head.another_node(resources={"other": 1}),
+    ):
+        found = {
+            name: _submit(head, tmp_path, name, workers__count=1, workers__resources={name: 1})
+            for name in ("one", "other")
+        }
+        ledgers = {name: Ledger(run) for name, (_, run) in found.items()}
+        _until(lambda: all(_measured(ledger) >= 5 for ledger in ledgers.values()))
+        (here,), (there,) = (_nodes_of_workers(head, name) for name in found)
+        assert here != there
+        assert _jobs(head, tmp_path) == {id: "RUNNING" for id, _ in found.values()}
+        stopped = head.command("stop", found["one"][0], cwd=tmp_path)
+        assert stopped.returncode == 0, stopped.stderr
+        _ended(head, tmp_path, found["other"][0], ledgers["other"])
+        assert _jobs(head, tmp_path)[found["one"][0]] == "STOPPED"

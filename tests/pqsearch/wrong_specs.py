@@ -289,6 +289,14 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"rungs": [{"kind": "few_shot", "steps": 3, "batch_size": 1}]}, ["rungs[0].batch_size: must be at least 2, got 1"],
     ),
     "no workers": ({"workers__count": 0}, ["workers.count: must be at least 1, got 0"]),
+    "a resource of Ray's own": (
+        {"workers__resources": {"GPU": 1}},
+        ["workers.resources.GPU: is one of Ray's own; workers.cpus and workers.gpus say what a worker takes"],
+    ),
+    "one and a half of a resource": (
+        {"workers__resources": {"pool": 1.5, "other": 1}},
+        ["workers.resources.pool: must be a share above 0 or a whole number, got 1.5"],
+    ),
     "price below nothing": ({"workers__price": -0.1}, ["workers.price: must be at least 0, got -0.1"]),
     "price with a currency": ({"workers__price": "2 EUR"}, ["workers.price: must be a number, got '2 EUR'"]),
     "negative GPUs": ({"workers__gpus": -0.5}, ["workers.gpus: must be at least 0, got -0.5"]),
