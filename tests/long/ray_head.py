@@ -118,6 +118,8 @@ class RayHead:
     @contextmanager
     def another_node(self, *prefix: str, resources: Mapping[str, float] | None = None) -> Iterator[Node]:
         """One more node on this machine, of one CPU and resources by name; `prefix` is a command that starts it."""
+        # As on a machine of its own: nodes that share a folder take the working directories of jobs away from each other.
+        temporary = tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True)
         _, gcs, *_ = self._ports
         agent, metrics = free_ports(2)
         command = [
@@ -125,7 +127,7 @@ class RayHead:
             "--address", f"127.0.0.1:{gcs}", "--node-ip-address", "127.0.0.1", "--num-cpus", "1", "--num-gpus", "0",
             "--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics),
             "--min-worker-port", "0", "--max-worker-port", "0", "--object-store-memory", str(128 * 2**20),
-            "--resources", json.dumps(resources or {}),
+            "--resources", json.dumps(resources or {}), "--temp-dir", temporary.name,
         ]  # fmt: skip
         log = self.folder / f"node-{agent}.log"
         with log.open("wb") as file:
@@ -140,6 +142,7 @@ class RayHead:
             yield Node(process)
         finally:
             _end(process)
+            temporary.cleanup()
 
     def environment(self, **changes: str) -> dict[str, str]:
         """For the head and for commands that talk to it: its token, a home of its own, this python first on the PATH."""
