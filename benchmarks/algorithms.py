@@ -1,7 +1,7 @@
 """Search algorithms, ours and those of other libraries, on one landscape with the same evaluations.
 
     python benchmarks/algorithms.py --landscape FILE.py [--only NAMES] [--seeds 20] [--evaluations 100 300 1000]
-        [--handling repair penalty] [--starts] [--seconds FILE] [--workers 2] [--keep FILE] [--json FILE]
+        [--handling repair penalty] [--starts] [--confirm 4] [--seconds FILE] [--workers 2] [--keep FILE] [--json FILE]
 
 The table has medians and quartiles over seeds of the true value of the plan that a contender would hand over (the one
 with the best noisy value), smaller being better. A peer whose settings depend on the evaluations gets a run for each number
@@ -49,6 +49,7 @@ class Job:
     starts: bool
     evaluations: int
     seed: int
+    confirm: int = 0
 
     @property
     def arm(self) -> str:
@@ -112,12 +113,12 @@ def jobs(options: argparse.Namespace) -> list[Job]:
                 continue
             for evaluations in _lengths(name, options.evaluations):
                 if name not in PEERS:
-                    found.append(Job(options.landscape, name, "repair", False, evaluations, seed))
+                    found.append(Job(options.landscape, name, "repair", False, evaluations, seed, options.confirm))
                     continue
                 arms = [(handling, False) for handling in options.handling]
                 if options.starts and "repair" in options.handling:
                     arms.append(("repair", True))
-                found += [Job(options.landscape, name, *arm, evaluations, seed) for arm in arms]
+                found += [Job(options.landscape, name, *arm, evaluations, seed, options.confirm) for arm in arms]
     return found
 
 
@@ -130,7 +131,7 @@ def _lengths(contender: str, evaluations: Sequence[int]) -> list[int]:
 def run_job(job: Job, seconds: Sequence[float] = ()) -> Curve:
     contender = contenders(seconds)[job.contender]
     began = time.process_time()
-    trace = run(contender, *_landscape(job.landscape), job.evaluations, job.seed, job.handling, job.starts)
+    trace = run(contender, *_landscape(job.landscape), job.evaluations, job.seed, job.handling, job.starts, job.confirm)
     values = [value if np.isfinite(value) else None for value in trace.values.tolist()]
     return Curve(job, values, trace.used, trace.asked, trace.over, time.process_time() - began)
 
@@ -242,6 +243,10 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--starts", action="store_true", help="an arm more: peers with repair that begin with the plans ours begin with"
     )
+    parser.add_argument(
+        "--confirm", type=int, default=0, metavar="N",
+        help="what is handed over is the best of the N leading plans by the mean of three measurements, as in a study",
+    )  # fmt: skip
     parser.add_argument(
         "--seconds",
         type=Path,

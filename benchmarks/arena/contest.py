@@ -26,6 +26,8 @@ Handling = Literal["repair", "penalty"]
 #: Asks for a number of plans by calling the objective until the objective has had enough.
 Contender = Callable[[Problem, "Objective", int, int], None]
 
+#: Measurements of each leading plan beside its first one, where they are confirmed.
+REPEATS = 2
 #: Plans over a budget that are free, and plans asked for in all, by evaluations: nothing goes on for ever.
 FREE = 20
 MOST_ASKED = 50
@@ -65,10 +67,34 @@ class Knobs:
         return genes
 
 
+class Leaders:
+    """The plans with the best measurements. Where `confirm` of them are to be confirmed, as a study does before it hands one
+    over, they are measured `REPEATS` times more, and the mean decides.
+    """
+
+    def __init__(self, confirm: int, score: Score, seed: tuple[int, ...]) -> None:
+        self._number, self._repeats = max(1, confirm), REPEATS if confirm else 0
+        self._score, self._rng = score, np.random.default_rng(seed)
+        self._found: list[tuple[float, Genes]] = []
+        self._means: dict[Genes, float] = {}
+
+    def add(self, value: float, genes: Genes) -> None:
+        """Another plan with its measurement."""
+        self._found = sorted([*self._found, (value, genes)])[: self._number]
+        if (value, genes) in self._found:
+            again = self._score(np.array([genes] * self._repeats), self._rng) if self._repeats else []
+            self._means[genes] = float(np.mean([value, *again]))
+
+    @property
+    def best(self) -> Genes | None:
+        return min((genes for _, genes in self._found), key=lambda genes: self._means[genes], default=None)
+
+
 class Objective:
     """Values of plans to one contender, until its evaluations are spent.
 
     `handling` says what is done with plans over a budget; `starts` (plans, knobs) are those that a contender may begin with.
+    With `confirm` every contender hands over the best of so many leading plans, confirmed without charge.
     """
 
     def __init__(
@@ -80,6 +106,7 @@ class Objective:
         seed: int,
         handling: Handling = "repair",
         starts: bool = False,
+        confirm: int = 0,
     ) -> None:
         self._problem, self._score, self._truth, self._evaluations = problem, score, truth, evaluations
         self._top = np.asarray(problem.levels, dtype=np.int64) - 1
@@ -90,7 +117,8 @@ class Objective:
         self._cheapest = float(truth(np.zeros((1, len(self._top)), dtype=np.int64))[0])
         self._known: dict[Genes, float] = {}
         self._asked = self._over = 0
-        self._best: tuple[float, Genes | None] = np.inf, None
+        self._confirm = confirm
+        self._leaders = Leaders(confirm, score, (seed, evaluations, confirm))
         self._in_hand: list[Genes | None] = []
 
     def __call__(self, genes: IntArray, exact: bool = False) -> FloatArray:
@@ -113,11 +141,15 @@ class Objective:
         return self._problem.costs(np.atleast_2d(genes)) / self._problem.limits - 1
 
     def hand_over(self, genes: Genes) -> None:
-        """From a contender with a view of its own: the measured plan that it would hand over now, until the next evaluation."""
+        """From a contender with a view of its own: the measured plan that it would hand over now, until the next evaluation.
+
+        Where leading plans are confirmed it has no say.
+        """
         holds = np.all(self._problem.costs(np.array([genes])) <= self._problem.limits)
         if genes not in self._known or not holds:
             raise ValueError(f"only a measured plan that holds the budgets can be handed over, got {genes}")
-        self._in_hand[-1] = genes
+        if not self._confirm:
+            self._in_hand[-1] = genes
 
     def trace(self) -> Trace:
         distinct = list(dict.fromkeys(genes for genes in self._in_hand if genes is not None))
@@ -135,14 +167,13 @@ class Objective:
             return self._known[genes]
         if holds:
             value = float(self._score(np.array([genes]), self._rng)[0])
-            if value < self._best[0]:
-                self._best = value, genes
-            self._in_hand.append(self._best[1])
+            self._leaders.add(value, genes)
+            self._in_hand.append(self._leaders.best)
         else:
             value = self._cheapest + abs(self._cheapest) * over
             self._over += 1
             if self._over > FREE * self._evaluations:
-                self._in_hand.append(self._best[1])
+                self._in_hand.append(self._leaders.best)
         self._known[genes] = value
         return value
 
@@ -156,9 +187,10 @@ def run(
     seed: int,
     handling: Handling = "repair",
     starts: bool = False,
+    confirm: int = 0,
 ) -> Trace:
     """One contender once, to the end of its evaluations."""
-    objective = Objective(problem, score, truth, evaluations, seed, handling, starts)
+    objective = Objective(problem, score, truth, evaluations, seed, handling, starts, confirm)
     with suppress(Spent):
         contender(problem, objective, evaluations, seed)
     return objective.trace()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from arena.contest import FREE, MOST_ASKED, Contender, Handling, Knobs, Objective, Spent, run, seeds_of
-from pqsearch.problem import IntArray, Problem
+from arena.contest import FREE, MOST_ASKED, Contender, Handling, Knobs, Leaders, Objective, Spent, run, seeds_of
+from pqsearch.problem import FloatArray, IntArray, Problem
 from tests.benchmarks.standin import landscape
 
 PROBLEM, SCORE, TRUTH = landscape()
@@ -155,3 +155,27 @@ def test_only_knobs_that_can_be_turned_are_searched() -> None:
     assert knobs.free.tolist() == [0, 2, 3, 4, 5, 6, 7, 8, 9]
     assert knobs.top.tolist() == [3, *[2] * 8]
     assert (knobs.genes(knobs.top) == DEAREST).all()
+
+
+def test_a_lucky_plan_is_not_handed_over_once_leading_plans_are_confirmed() -> None:
+    lucky, good = (0,), (1,)
+    true = {lucky: 5.0, good: 0.0}
+
+    def score(genes: IntArray, rng: np.random.Generator) -> FloatArray:
+        return np.array([true[tuple(row)] for row in genes.tolist()])
+
+    for confirm, expected in ((0, lucky), (2, good)):
+        leaders = Leaders(confirm, score, (0,))
+        leaders.add(-3.0, lucky)
+        leaders.add(0.0, good)
+        assert leaders.best == expected
+
+
+def test_confirming_is_not_charged_and_changes_no_answer() -> None:
+    plans = _distinct(6)
+    contend, answers = _scripted(plans)
+    again, same = _scripted(plans)
+    assert (
+        run(contend, PROBLEM, SCORE, TRUTH, 6, 0).used == run(again, PROBLEM, SCORE, TRUTH, 6, 0, confirm=4).used == 6
+    )
+    assert answers == same
