@@ -24,7 +24,7 @@ from tests.conftest import write_spec
 
 pytestmark = pytest.mark.long
 
-KILLS = 10
+KILLS, MOST_KILLS = 10, 60
 
 
 def _acknowledged(run: Path) -> set[Key]:
@@ -82,7 +82,8 @@ def test_nothing_acknowledged_is_evaluated_again_after_ten_kills(tmp_path: Path)
     stages: list[str] = []
     paid: set[Key] = set()
     finetuned: dict[Path, Any] = {}
-    for _ in range(KILLS):
+    # The moments are random; on a busy machine it takes more of them until not all have hit the same stage.
+    while len(stages) < KILLS or (len(set(stages)) < 2 and len(stages) < MOST_KILLS):
         before, size = Counter(started(run)), _size(run)
         with (tmp_path / "log.txt").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
@@ -103,7 +104,6 @@ def test_nothing_acknowledged_is_evaluated_again_after_ten_kills(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert len([row for row in read_study(run / "journal.jsonl").candidates() if row["state"] == "done"]) == 20
     assert (run / "report.html").is_file()
-    # The moments are random; they must not all have hit the same stage.
     assert len(set(stages)) >= 2, stages
 
 
