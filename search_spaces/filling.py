@@ -64,7 +64,10 @@ class Filling:
         self._bottoms = {
             budget: np.ascontiguousarray(bottom.T) for budget, (_, bottom) in enumerate(terms) if bottom is not None
         }
-        self._top, self._bottom = (sums.T.copy() for sums in costs.sum(rows))
+        self._top = np.array([top.sum(axis=0) for top in self._tops])
+        self._bottom = np.zeros_like(self._top)
+        for budget, bottom in self._bottoms.items():
+            self._bottom[budget] = bottom.sum(axis=0)
 
     def foresee(self, among: IntArray, columns: IntArray, target: IntArray, hopeless: BoolArray) -> BoolArray | None:
         """Mark single steps of some plans and knobs that do not fit now: they will not later either, unless something is eased.
