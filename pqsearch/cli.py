@@ -300,10 +300,15 @@ def _trials(options: argparse.Namespace) -> int:
 def _tensorboard(options: argparse.Namespace) -> int:
     from pqsearch.tensorboard_command import write_event_files
 
-    if not options.plans.isdecimal():
-        raise UserError(f"--plans {options.plans}: must be a whole number, at least 1")
-    write_event_files(options.run_dir, most=int(options.plans), follow=options.follow, say=print)
+    write_event_files(options.run_dir, most=_plans(options, 1), follow=options.follow, say=print)
     return 0
+
+
+def _plans(options: argparse.Namespace, least: int) -> int:
+    """`--plans` as a number; one that is too small is refused where the plans are counted."""
+    if not options.plans.isdecimal():
+        raise UserError(f"--plans {options.plans}: must be a whole number, at least {least}")
+    return int(options.plans)
 
 
 def _select(options: argparse.Namespace) -> int:
@@ -334,9 +339,7 @@ def _correlate(options: argparse.Namespace) -> int:
     from pqsearch.correlating import correlate
     from pqsearch.tables import correlation_table
 
-    if not options.plans.isdecimal():
-        raise UserError(f"--plans {options.plans}: must be a whole number, at least 2")
-    print(correlation_table(correlate(options.run_dir, int(options.plans))))
+    print(correlation_table(correlate(options.run_dir, _plans(options, 2))))
     return 0
 
 
