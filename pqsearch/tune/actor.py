@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pqsearch.heartbeats import LOOKS, Heartbeats
 from pqsearch.journal.optuna_mirror import Mirror
@@ -192,6 +193,12 @@ def name_of(spec: Spec) -> str:
 
 
 def start(name: str, spec: dict[str, Any], run: RunDirectory, info: dict[str, Any], baseline: str) -> Any:
-    """Start the actor under `name`. It restarts by replaying its journal; calls in flight are sent again."""
-    remote = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(StudyService)
-    return remote.options(name=name).remote(spec, run, info, baseline)
+    """Start the actor under `name`. It restarts by replaying its journal; calls in flight are sent again.
+
+    It lives on the node of the process that waits for the search: the end of another node takes workers, never the study.
+    """
+    # Not soft: what asks for no resources Ray would then put anywhere.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    # Where its node is gone, calls fail at once until Ray has noticed, which takes longer than a few retries.
+    remote = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=-1)(StudyService)
+    return remote.options(name=name, scheduling_strategy=here).remote(spec, run, info, baseline)

@@ -68,9 +68,13 @@ def _jobs(head: RayHead, folder: Path) -> dict[str, str]:
     return {job["id"]: job["status"] for job in jobs}
 
 
-def _nodes_of_workers(head: RayHead, study: str) -> set[str]:
-    """Where a study's workers run, or ran."""
-    return {one["node_id"] for one in json.loads(head.actors()) if one["repr_name"].startswith(f"{study}/worker-")}
+def _nodes_of(head: RayHead, called: str) -> set[str]:
+    """Where actors run, or ran, whose names begin so."""
+    return {
+        one["node_id"]
+        for one in json.loads(head.actors())
+        if f"{one['repr_name']} {one['name']}".strip().startswith(called)
+    }
 
 
 def test_a_search_over_three_nodes_loses_one_and_nothing_else(tmp_path: Path) -> None:
@@ -134,8 +138,11 @@ def test_two_studies_keep_to_their_nodes_and_the_end_of_one_is_nothing_to_the_ot
         }
         ledgers = {name: Ledger(run) for name, (_, run) in found.items()}
         _until(lambda: all(_measured(ledger) >= 5 for ledger in ledgers.values()))
-        (here,), (there,) = (_nodes_of_workers(head, name) for name in found)
+        (here,), (there,) = (_nodes_of(head, f"{name}/worker-") for name in found)
         assert here != there
+        # Where the jobs themselves are: a node that ends takes no study with it.
+        (one,), (other,) = (_nodes_of(head, f"{name}/study-") for name in found)
+        assert one == other and one not in (here, there)
         assert _jobs(head, tmp_path) == {id: "RUNNING" for id, _ in found.values()}
         stopped = head.command("stop", found["one"][0], cwd=tmp_path)
         assert stopped.returncode == 0, stopped.stderr
