@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from tests.chaos.processes import SearchProcess
 INTERRUPTED = "interrupted: nothing finished is lost; the same command continues"
 #: The last line of a command whose Ray has died under it.
 RAY_DIED = "the same command continues"
+#: How long a fault waits for somebody to hit.
+HIT_SECONDS = 120.0
 
 
 Strike = Callable[[SearchProcess, Path, random.Random], None]
@@ -86,26 +90,45 @@ def _kill(kind: str, which: int | None = None) -> Strike:
     """Kill a process of a kind: any, or the one at a place in the order of their ids."""
 
     def strike(search: SearchProcess, run: Path, rng: random.Random) -> None:
-        found = sorted(search.parts(kind), key=lambda process: process.pid)
-        if not found:
-            return
-        victim = rng.choice(found) if which is None else found[which % len(found)]
-        try:
-            victim.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            return
+        def kill() -> bool:
+            found = sorted(search.parts(kind), key=lambda process: process.pid)
+            if not found:
+                return False
+            victim = rng.choice(found) if which is None else found[which % len(found)]
+            with suppress(psutil.NoSuchProcess):
+                victim.send_signal(signal.SIGKILL)
+                return True
+            return False
+
+        _until_hit(f"kill a {kind}", kill)
 
     return strike
 
 
 def _stop_a_worker(search: SearchProcess, run: Path, rng: random.Random) -> None:
     """One that has evaluated: it may be in the middle of it."""
-    begun = set(pids(run))
-    found = [process for process in search.parts("worker") if process.pid in begun]
-    if found:
+
+    def stop() -> bool:
+        begun = set(pids(run))
+        found = [process for process in search.parts("worker") if process.pid in begun]
+        if not found:
+            return False
         victim = rng.choice(found)
-        victim.send_signal(signal.SIGSTOP)
-        search.doomed.append(victim)
+        with suppress(psutil.NoSuchProcess):
+            victim.send_signal(signal.SIGSTOP)
+            search.doomed.append(victim)
+            return True
+        return False
+
+    _until_hit("stop a worker", stop)
+
+
+def _until_hit(what: str, attempt: Callable[[], bool]) -> None:
+    """A fault that hits nobody would count as survived. Who is to be hit may still be starting."""
+    deadline = time.monotonic() + HIT_SECONDS
+    while not attempt():
+        assert time.monotonic() < deadline, f"in {HIT_SECONDS:g} s there was nobody to {what}"
+        time.sleep(0.05)
 
 
 def _order(act: str) -> Strike:
