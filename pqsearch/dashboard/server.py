@@ -62,10 +62,11 @@ def address(bound: socket.socket) -> str:
 
 
 class Dashboard:
-    """Routes and what they answer."""
+    """Routes and what they answer. `private` ones are answered to this machine's own names only."""
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: Watched, private: bool) -> None:
         self._watched = watched
+        self._private = private
         self._feed = Feed(watched)
         optuna_log = watched.spec.study.optuna_log
         self._optuna = OptunaSide(Path(optuna_log) if optuna_log else watched.run.optuna, self._figures)
@@ -106,6 +107,11 @@ class Dashboard:
 
     @web.middleware
     async def _headers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        # A page elsewhere may give its own name the address of this machine: a browser would let it read what is here.
+        if self._private and request.url.host not in LOOPBACK:
+            raise web.HTTPForbidden(
+                text="ask for this page as localhost or 127.0.0.1; --host serves it under other names"
+            )
         response = await handler(request)
         if not response.prepared:
             response.headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -208,7 +214,8 @@ async def serve(watched: Watched, bound: socket.socket, say: Callable[[], None])
     over, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, over.set)
-    runner = web.AppRunner(Dashboard(watched).app(), access_log=None, shutdown_timeout=1.0)
+    dashboard = Dashboard(watched, private=bound.getsockname()[0] in LOOPBACK)
+    runner = web.AppRunner(dashboard.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.SockSite(runner, bound).start()

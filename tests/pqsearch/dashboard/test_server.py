@@ -145,3 +145,18 @@ def test_mistakes_are_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.Ca
     whole = run.journal_file.read_bytes()
     run.journal_file.write_bytes(whole.replace(b'"type":"asked"', b'"type":"oddly"', 1))
     assert "is damaged; `pqsearch repair RUN_DIR`" in said(str(run.path), "--port", "0")
+
+
+def test_a_page_under_another_name_for_this_machine_gets_nothing(tmp_path: Path) -> None:
+    run = begin(tmp_path)
+    search(run)
+    with serving(run.path) as server:
+        port = server.url.rstrip("/").rpartition(":")[2]
+        for host in ("localhost", "127.0.0.1", f"localhost:{port}", f"[::1]:{port}"):
+            with _get(server, "state", headers={"Host": host}) as answer:
+                assert answer.status == 200
+        for host in ("elsewhere.example", f"elsewhere.example:{port}", "localhost.elsewhere.example"):
+            with pytest.raises(urllib.error.HTTPError) as error:
+                _get(server, "state", headers={"Host": host})
+            with error.value:
+                assert error.value.code == 403 and b"--host" in error.value.read()
