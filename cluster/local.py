@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 import os
 import signal
+import socket
 import threading
 from typing import Any
 
+from pqsearch.errors import SearchAborted, UserError
 from pqsearch.spec import Spec, WorkersSpec
 
 #: Enough for Tune's own messages; data reaches workers through memory-mapped files, not through the object store.
 OBJECT_STORE_BYTES = 256 * 2**20
+#: A Ray that is started for one process and ends with it.
+LOCAL = "local"
+#: How long whoever is at RAY_ADDRESS may take to answer at all.
+KNOCK_SECONDS = 10.0
 
 
 def render(spec: Spec, verbose: bool = False) -> dict[str, Any]:
@@ -28,7 +34,7 @@ def render(spec: Spec, verbose: bool = False) -> dict[str, Any]:
         return {**request, "address": os.environ["RAY_ADDRESS"]}
     return {
         **request,
-        "address": "local",
+        "address": LOCAL,
         "include_dashboard": False,
         "num_cpus": math.ceil(spec.workers.count * spec.workers.cpus),
         "num_gpus": math.ceil(spec.workers.count * spec.workers.gpus),
@@ -44,13 +50,38 @@ def task_options(workers: WorkersSpec) -> dict[str, Any]:
 
 
 def connect(request: dict[str, Any]) -> None:
-    """Send the request; a second call in a process that is already connected changes nothing."""
+    """Send the request; a second call in a process that is already connected changes nothing.
+
+    Raises `UserError` where no Ray, or another version of it, is at RAY_ADDRESS, `SearchAborted` where none starts on this machine.
+    """
     import ray
 
     if ray.is_initialized():
         return
     before = signal.getsignal(signal.SIGTERM)
-    ray.init(**request)
+    try:
+        _knock(request["address"])
+        ray.init(**request)
+    except Exception as error:
+        raise _refused(request["address"], " ".join(str(error).split())) from error
     # Ray's own handler aborts the process; stopping a job must end it as whoever embeds us has said.
     if before is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
+
+
+def _knock(address: str) -> None:
+    """Where nobody listens Ray would try for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+
+
+def _refused(address: str, reason: str) -> Exception:
+    if address == LOCAL:
+        return SearchAborted(
+            f"Ray did not start on this machine ({reason}); nothing finished is lost; the same command continues"
+        )
+    return UserError(
+        f"RAY_ADDRESS: Ray cannot be joined at {address!r} ({reason}); give the host:port of one that runs, or unset it for a Ray "
+        "of this machine's own"
+    )
