@@ -158,6 +158,10 @@ class Siege:
 
     def _under_way(self) -> SearchProcess:
         search = self._search or self._start()
+        # What a search before it has still measured is no sign that this one runs.
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while search.running and not search.parts("worker") and time.monotonic() < deadline:
+            time.sleep(0.1)
         self._wait_for_results(search)
         return search
 
