@@ -1,4 +1,4 @@
-"""ResNets for 32-pixel images (He et al., Deep Residual Learning, CVPR 2016, section 4.2): 20 to 110 layers.
+"""ResNets for 32-pixel images (He et al., Deep Residual Learning, CVPR 2016, section 4.2): 20 to 1,202 layers.
 
 State dicts of the widespread implementation with `conv1 bn1 layer1..3 linear` load as they are.
 """
@@ -17,7 +17,7 @@ def build(
     classes: int,
     in_channels: int,
     *,
-    depth: Literal[20, 32, 44, 56, 110] = 20,
+    depth: Literal[20, 32, 44, 56, 110, 1202] = 20,
     shortcut: Literal["A", "B"] = "A",
     width: Annotated[int, Doc("Channels of the first stage; the paper's is 16."), Range(2, 1024)] = 16,
 ) -> nn.Module:
