@@ -31,8 +31,9 @@ class DualPath(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x, y = self.shortcut(x), self.conv3(self.conv2(self.conv1(x)))
-        added = x[:, : self.added] + y[:, : self.added]
-        return functional.relu(torch.cat([added, x[:, self.added :], y[:, self.added :]], 1))
+        kept, former = torch.split(x, [self.added, x.shape[1] - self.added], 1)
+        change, new = torch.split(y, [self.added, y.shape[1] - self.added], 1)
+        return functional.relu(torch.cat([kept + change, former, new], 1))
 
 
 class Dpn(nn.Module):
