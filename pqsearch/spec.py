@@ -133,10 +133,32 @@ class TrainSpec(_Section):
     batch_size: int = Field(128, ge=2, description="Images a step.")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with Nesterov momentum 0.9, or AdamW.")
     weight_decay: float = Field(5e-4, ge=0, description="Not applied to batch norm, biases and quantiser steps.")
-    warmup_epochs: float = Field(1.0, ge=0, description="Linear warm-up before the cosine.")
+    schedule: Literal["cosine", "step", "one_cycle"] = Field(
+        "cosine",
+        description="The learning rate by step: `cosine` to zero; `step`, a tenth of it from each milestone on; `one_cycle`, up and down.",
+    )
+    milestones: list[float] = Field(
+        [0.5, 0.75], description="Where the schedule `step` goes down, as shares of the whole training."
+    )
+    warmup_epochs: float = Field(1.0, ge=0, description="Linear warm-up before `cosine` and `step`.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
+    mixup: float = Field(
+        0.0, ge=0, description="Pairs of images are added, in shares from Beta(mixup, mixup); 0 is off."
+    )
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        description="A rectangle of one image is pasted into another; with `mixup` each batch gets one of them.",
+    )
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="How much of the averaged weights each step keeps (0.999); 0 averages nothing."
+    )
+    clip: float = Field(0.0, ge=0, description="The longest gradient, by its Euclidean norm; 0 is any.")
     amp: bool = Field(
         True, description="Mixed precision: float16 on GPUs, bfloat16 on CPUs that compute in it. Scores are float32."
+    )
+    compile: bool = Field(
+        False, description="`torch.compile` for training: minutes at first, then faster where it wins."
     )
 
 
@@ -151,6 +173,9 @@ class FinetuneSpec(TrainSpec):
         0.0, ge=0, le=1, description="Share of the loss taken from the float baseline's outputs."
     )
     temperature: float = Field(2.0, gt=0, description="Temperature of the distillation.")
+    quantizer_lr: float = Field(
+        0.1, gt=0, le=1, description="Learning rate of the quantiser steps, as a share of `lr`."
+    )
     top_k: int = Field(1, ge=1, description="How many of the best plans get it; the held-out slice picks one.")
     compare: bool = Field(
         True, description="The same fine-tune for the best uniform plan, its filled copy and the float baseline."

@@ -209,6 +209,9 @@ def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
     space = data.get("space")
     if isinstance(space, dict):
         yield from _space_problems(space)
+    for key in ("baseline", "finetune"):
+        if isinstance(data.get(key), dict):
+            yield from _training_problems(key, data[key])
     rungs = data.get("rungs")
     for index, rung in enumerate(rungs if isinstance(rungs, list) else []):
         kind, steps = (rung.get("kind"), rung.get("steps", 0)) if isinstance(rung, dict) else (None, 0)
@@ -370,6 +373,14 @@ def _space_problems(space: Mapping[str, Any]) -> Iterator[str]:
                 yield f"space.pin.{layer}.{knob}: unknown knob, choose from {', '.join(KNOBS)}"
             elif problem := _level_problem(knob, value):
                 yield f"space.pin.{layer}.{knob}: {problem}"
+
+
+def _training_problems(key: str, section: Mapping[str, Any]) -> Iterator[str]:
+    marks = section.get("milestones")
+    if not isinstance(marks, list) or not all(map(_number, marks)):
+        return
+    if any(not 0 < mark < 1 for mark in marks) or sorted(set(marks)) != marks:
+        yield f"{key}.milestones: must rise and lie between 0 and 1, the whole training, got {marks}"
 
 
 def _level_problem(knob: str, value: Any) -> str | None:

@@ -52,6 +52,7 @@ def train_baseline(
     if finished.is_file():
         load_weights(model, finished)
         return model
+    made = model
     if settings.epochs:
         loader, select = Loader(dataset, splits.train, device), Loader(dataset, splits.select, device)
         trainer = Trainer(model, recipe(settings, loader, seed=derive("baseline", spec.study.seed)), device)
@@ -67,7 +68,7 @@ def train_baseline(
                 ) from None
             epoch += 1
             files.save({**trainer.state(), "epoch": epoch}, checkpoint)
-            right, _ = evaluate(model, select)
+            right, _ = evaluate(trainer.result, select)
             progress(
                 {
                     "done": epoch,
@@ -77,9 +78,10 @@ def train_baseline(
                     "images": len(right),
                 }
             )
-    files.save(plain(model), finished)
+        made = trainer.result
+    files.save(plain(made), finished)
     (folder / "baseline-checkpoint.pth").unlink(missing_ok=True)
-    return model
+    return made
 
 
 def recipe(settings: TrainSpec, loader: Loader, **more: Any) -> Recipe:
@@ -91,8 +93,16 @@ def recipe(settings: TrainSpec, loader: Loader, **more: Any) -> Recipe:
         optimizer=settings.optimizer,
         weight_decay=settings.weight_decay,
         warmup_steps=settings.warmup_epochs * an_epoch,
+        schedule=settings.schedule,
+        milestones=tuple(settings.milestones),
         label_smoothing=settings.label_smoothing,
+        mixup=settings.mixup,
+        cutmix=settings.cutmix,
+        ema=settings.ema,
+        clip=settings.clip,
         amp=settings.amp,
+        compiled=settings.compile,
+        classes=loader.classes,
         **more,
     )
 

@@ -126,6 +126,7 @@ class Loader:
         self._mean = torch.tensor(dataset.mean).view(1, -1, 1, 1) * 255
         self._scale = 1 / (torch.tensor(dataset.std).view(1, -1, 1, 1) * 255)
         self._labels = torch.from_numpy(np.array(part.labels))
+        self.classes = len(dataset.classes)
 
     def __len__(self) -> int:
         return len(self._part)

@@ -46,7 +46,12 @@ def finetune(
     select = Loader(context.dataset, context.splits.select, context.device)
     # The float network too learns from itself as it was: the same training for everyone.
     teacher = context.baseline if settings.distillation else None
-    more = {"distillation": settings.distillation, "temperature": settings.temperature, "seed": spec.study.seed}
+    more = {
+        "distillation": settings.distillation,
+        "temperature": settings.temperature,
+        "step_share": settings.quantizer_lr,
+        "seed": spec.study.seed,
+    }
     trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher)
     checkpoint = folder / "checkpoint.pth"
     best, seconds, epoch = _Best(), 0.0, resume(trainer, checkpoint)
@@ -68,7 +73,7 @@ def finetune(
                 f"finetune.lr: {error} of {role} (epoch {epoch + 1}), got {settings.lr:g}; lower it"
             ) from None
         epoch += 1
-        best.offer(model, select, epoch)
+        best.offer(trainer.result, select, epoch)
         seconds += time.monotonic() - began
         files.save({**trainer.state(), "epoch": epoch, "best": best.__dict__, "seconds": seconds}, checkpoint)
         progress(

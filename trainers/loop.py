@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainers.data import Loader
 from trainers.device import mixed_precision
+from trainers.mixing import mixer
 from trainers.quantized import quantizers, step_parameters
+from trainers.schedules import schedule
 from trainers.seeds import derive, seeded
 
 #: Step sizes are small numbers beside weights: at the full learning rate a short fine-tune drives some of them to zero,
@@ -35,7 +38,9 @@ class Diverged(Exception):
 class Recipe:
     """How to train. `steps` is the whole length, over which the learning rate rises and falls.
 
-    `seed` is for layers that draw numbers themselves, such as dropout.
+    `milestones` are shares of it. `mixup` and `cutmix` are the parameters of their Beta distributions, `ema` how much of the
+    averaged weights a step keeps, `clip` the longest gradient; 0 is none of it. `step_share` is the quantiser steps' part of the
+    learning rate. `classes` is needed for mixing. `seed` is for layers that draw numbers themselves, such as dropout, and for mixing.
     """
 
     steps: int
@@ -43,10 +48,19 @@ class Recipe:
     optimizer: str = "sgd"
     weight_decay: float = 0.0
     warmup_steps: float = 0
+    schedule: str = "cosine"
+    milestones: tuple[float, ...] = (0.5, 0.75)
     label_smoothing: float = 0.0
     distillation: float = 0.0
     temperature: float = 2.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    ema: float = 0.0
+    clip: float = 0.0
+    step_share: float = STEP_SHARE
     amp: bool = True
+    compiled: bool = False
+    classes: int = 0
     seed: int = 0
 
 
@@ -59,7 +73,7 @@ class Trainer:
         self.model, self.recipe, self.device = model, recipe, device
         self.teacher = teacher.eval() if teacher is not None else None
         self._steps = [grid.step for _, grid in quantizers(model) if isinstance(grid.step, nn.Parameter)]
-        groups = parameter_groups(model, recipe.weight_decay)
+        groups = parameter_groups(model, recipe.weight_decay, recipe.step_share)
         if recipe.optimizer == "sgd":
             self.optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
         else:
@@ -67,7 +81,17 @@ class Trainer:
         self.mixed = mixed_precision(device) if recipe.amp else None
         # Only float16 has too short an exponent for small gradients.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.mixed is torch.float16)
+        self._forward = torch.compile(model) if recipe.compiled else model
+        self._average: AveragedModel | None = None
+        if recipe.ema:
+            self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+        self._mix = mixer(recipe.mixup, recipe.cutmix, recipe.classes)
         self.step = 0
+
+    @property
+    def result(self) -> nn.Module:
+        """What the training has made so far: the averaged weights where there are any."""
+        return self.model if self._average is None else self._average.module
 
     def run(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
         """Train on batches; returns the mean loss. Raises `Diverged`."""
@@ -80,8 +104,9 @@ class Trainer:
         for images, labels in batches:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr * group["share"] * schedule(self.step, self.recipe)
+            images, labels = self._mixed(images, labels)
             with torch.autocast(self.device.type, dtype=self.mixed, enabled=self.mixed is not None):
-                loss = self._loss(self.model(images), images, labels)
+                loss = self._loss(self._forward(images), images, labels)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self._update()
@@ -97,11 +122,23 @@ class Trainer:
 
     def _update(self) -> None:
         least = [STEP_LEFT * step.detach() for step in self._steps]
+        if self.recipe.clip:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         with torch.no_grad():
             for step, bound in zip(self._steps, least, strict=True):
                 step.clamp_(min=bound)
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+
+    def _mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Of batches of two images and more, where the recipe says so: labels are then shares (images, classes)."""
+        if self._mix is None or len(labels) < 2:
+            return images, labels
+        images, labels = self._mix(images, labels)
+        return images.contiguous(memory_format=torch.channels_last), labels
 
     def _loss(self, outputs: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         recipe = self.recipe
@@ -121,6 +158,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
+            **({} if self._average is None else {"average": self._average.state_dict()}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -129,14 +167,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-
-
-def schedule(step: int, recipe: Recipe) -> float:
-    """Share of the peak learning rate: a linear rise over the warm-up, then half a cosine to zero."""
-    if step < recipe.warmup_steps:
-        return (step + 1) / (recipe.warmup_steps + 1)
-    rest = max(1.0, recipe.steps - recipe.warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - recipe.warmup_steps) / rest)))
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
 
 
 def distillation_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -146,7 +178,7 @@ def distillation_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> T
     return functional.kl_div(student, wanted, log_target=True, reduction="batchmean") * temperature**2
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float, step_share: float = STEP_SHARE) -> list[dict[str, Any]]:
     """Weights decay; batch norm, biases and quantiser steps do not. `share` is a group's part of the learning rate."""
     ids = {id(parameter) for parameter in step_parameters(model)}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -156,7 +188,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     groups = [
         {"params": decayed, "weight_decay": weight_decay, "share": 1.0},
         {"params": free, "weight_decay": 0.0, "share": 1.0},
-        {"params": steps, "weight_decay": 0.0, "share": STEP_SHARE},
+        {"params": steps, "weight_decay": 0.0, "share": step_share},
     ]
     return [group for group in groups if group["params"]]
 

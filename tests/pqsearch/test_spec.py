@@ -128,6 +128,12 @@ def test_overrides_are_toml_values_or_bare_words(override: str, value: Any, spec
     assert found == value
 
 
+@pytest.mark.parametrize("marks", ["[0.5, 0.2]", "[0.5, 0.5]", "[0, 0.5]", "[0.5, 1.0]"])
+def test_milestones_rise_within_the_training(marks: str, spec_file: Path) -> None:
+    with pytest.raises(UserError, match=r"^finetune.milestones: must rise and lie between 0 and 1, the whole training"):
+        load_spec(spec_file, [f"finetune.milestones={marks}"])
+
+
 def test_later_overrides_win(spec_file: Path) -> None:
     assert load_spec(spec_file, ["study.seed=1", "study.seed=2"]).study.seed == 2
 
