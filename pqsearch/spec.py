@@ -110,7 +110,12 @@ class DataSpec(_RoomSection):
         None,
         description="A folder `<class>/<image>` of one's own instead of slices of the training data: halved, one half scores, one selects.",
     )
-    augment: list[Literal["crop", "flip"]] = Field(["crop", "flip"], description="Augmentation while training.")
+    augment: list[
+        Literal["crop", "flip", "erase", "auto_augment", "auto_augment_imagenet", "rand_augment", "trivial_augment"]
+    ] = Field(
+        ["crop", "flip"],
+        description="Augmentation while training: shifts by an eighth, mirror images, erased rectangles, and torchvision's policies.",
+    )
     cache: str | None = Field(None, description="Folder of decoded images; the user's cache folder unless given.")
 
 

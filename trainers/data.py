@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from pqsearch.errors import UserError
 from pqsearch.spec import DataSpec
+from trainers.augment import augment_images, augment_pixels
 from trainers.datasets._cache import cached, read_array, read_meta
 from trainers.datasets._images import decode
 from trainers.datasets._stratify import stratified
@@ -134,9 +134,15 @@ class Loader:
     def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Images (batch, channels, height, width) in float32, channels last, and labels at positions of the slice."""
         rows = self._part.indices[positions]
-        images = torch.from_numpy(np.ascontiguousarray(self._part.images[rows])).to(self._device, torch.float32)
+        return self._normalised(self._pixels(rows)), self._labels[rows].to(self._device)
+
+    def _pixels(self, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self._part.images[rows]))
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        images = pixels.to(self._device, torch.float32)
         images = (images - self._mean.to(self._device)) * self._scale.to(self._device)
-        return images.contiguous(memory_format=torch.channels_last), self._labels[rows].to(self._device)
+        return images.contiguous(memory_format=torch.channels_last)
 
     def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, without augmentation, in batches that fit in memory."""
@@ -155,27 +161,10 @@ class Loader:
         order = torch.randperm(len(self), generator=random).numpy()
         batches = max(1, len(order) // batch_size)
         for number in range(batches):
-            images, labels = self.take(order[number * batch_size : (number + 1) * batch_size])
-            yield _augmented(images, augment, random), labels
+            rows = self._part.indices[order[number * batch_size : (number + 1) * batch_size]]
+            pixels = augment_pixels(self._pixels(rows), augment, derive(*seed, "pixels", number))
+            images = augment_images(self._normalised(pixels), augment, random)
+            yield images, self._labels[rows].to(self._device)
 
     def batches_an_epoch(self, batch_size: int) -> int:
         return max(1, len(self) // batch_size)
-
-
-def _augmented(images: Tensor, augment: tuple[str, ...], random: torch.Generator) -> Tensor:
-    """Random shifts by up to an eighth of the side ("crop") and mirror images ("flip"), drawn per image."""
-    count, _, height, width = images.shape
-    if "crop" in augment:
-        pad = max(1, height // 8)
-        padded = functional.pad(images, (pad, pad, pad, pad))
-        rows = torch.randint(2 * pad + 1, (count, 1), generator=random) + torch.arange(height)
-        columns = torch.randint(2 * pad + 1, (count, 1), generator=random) + torch.arange(width)
-        rows, columns = rows.to(images.device), columns.to(images.device)
-        # Channels last makes the gather one copy of whole pixels.
-        pixels = padded.permute(0, 2, 3, 1)
-        picked = pixels[torch.arange(count, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
-        images = picked.permute(0, 3, 1, 2)
-    if "flip" in augment:
-        mirrored = (torch.rand(count, generator=random) < 0.5).to(images.device)
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    return images.contiguous(memory_format=torch.channels_last)

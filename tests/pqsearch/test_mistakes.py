@@ -128,7 +128,7 @@ SPEC_MISTAKES = {
     ),
     "unknown dataset": Mistake({"data__name": "digit"}, ("data.name: unknown name 'digit', did you mean 'digits'?",)),
     "unknown dataset option": Mistake({"data__sise": 3}, ("data.sise: unknown",)),
-    "unknown model": Mistake({"model": {"name": "resnet"}}, ("model.name: unknown name 'resnet'",)),
+    "unknown model": Mistake({"model": {"name": "resnets"}}, ("model.name: unknown name 'resnets'",)),
     "unknown model option": Mistake(
         {"model": {"name": "cifar_resnet", "options": {"dept": 20}}}, ("model.options.dept: unknown option",)
     ),

@@ -32,7 +32,7 @@ def test_mistakes_of_every_kind_come_all_at_once() -> None:
         smallest_values(
             study__seed="one",
             data__test_images=3,
-            model__name="resnet",
+            model__name="resnets",
             budgets={"flops": 2.0, "act_bits": "few"},
             space={"prune_rate": [1.0], "weight_bits": ["4", 9], "pin": {"conv1": {"bits": 8}}},
             rungs=[{"kind": "few_shot"}, {"kind": "calibrate", "steps": 1, "lr": 0}],

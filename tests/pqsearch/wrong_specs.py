@@ -149,7 +149,13 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"study__evaluations": 160, "algorithm": {"name": "optuna:NSGAIISampler", "population_size": 5000}},
         ["algorithm.population_size: must be at most study.evaluations, which is 160, got 5000"],
     ),
-    "list entry not a choice": ({"data__augment": ["crop", "rot"]}, ["data.augment[1]: must be 'crop' or 'flip', got 'rot'"]),
+    "list entry not a choice": (
+        {"data__augment": ["crop", "rot"]},
+        [
+            "data.augment[1]: must be 'crop', 'flip', 'erase', 'auto_augment', 'auto_augment_imagenet', 'rand_augment' "
+            "or 'trivial_augment', got 'rot'"
+        ],
+    ),
     "list that is none": ({"export__formats": "torch"}, ["export.formats: must be a list, got 'torch'"]),
     "empty list": ({"space__act_bits": []}, ["space.act_bits: must not be empty, got []"]),
     "truth in words": ({"baseline__amp": "yes"}, ["baseline.amp: must be true or false, got 'yes'"]),
@@ -161,8 +167,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "option out of range": ({"data__test_images": 3}, ["data.test_images: must be from 50 to 1500, got 3"]),
     "unknown model": (
-        {"model__name": "resnet"},
-        [f"model.name: unknown name 'resnet', did you mean 'cifar_resnet'?, choose from {_choices('models')}, "
+        {"model__name": "cifar_resnets"},
+        [f"model.name: unknown name 'cifar_resnets', did you mean 'cifar_resnet'?, choose from {_choices('models')}, "
          "torchvision:<name> or your own module:function"],
     ),
     "unknown algorithm": (
