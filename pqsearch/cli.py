@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pqsearch import __version__, cluster_command, dashboard_command, environment, job_commands
+from pqsearch import __version__, cluster_command, dashboard_command, environment, job_commands, runs_command
 from pqsearch.errors import SearchAborted, UserError
 
 _SPEC_COMMANDS = {
@@ -172,6 +172,7 @@ def parser() -> argparse.ArgumentParser:
     init = add("init", "write a commented spec to start from", "pqsearch init my.toml", _init)
     init.add_argument("path", nargs="?", default="spec.toml", help="the file to write (spec.toml)")
     dashboard_command.add(add)
+    runs_command.add(add)
     job_commands.add_commands(add, _with_spec)
     return top
 
