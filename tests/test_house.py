@@ -79,6 +79,8 @@ FLOORS = (
         "pqsearch.local",
         "pqsearch.space_of",
         "pqsearch.open_study",
+        "pqsearch.run_list",
+        "pqsearch.plan_comparison",
     ),
     ("trainers",),
     ("pqsearch.prepare",),
@@ -95,7 +97,14 @@ FLOORS = (
         "pqsearch.check",
         "pqsearch.dashboard",
     ),
-    ("pqsearch.cli", "pqsearch.dashboard_command", "pqsearch.job_commands", "pqsearch.__main__", "pqsearch"),
+    (
+        "pqsearch.cli",
+        "pqsearch.dashboard_command",
+        "pqsearch.job_commands",
+        "pqsearch.runs_command",
+        "pqsearch.__main__",
+        "pqsearch",
+    ),
 )
 
 
