@@ -8,7 +8,11 @@ from typing import Any
 SMALL: dict[str, list[dict[str, Any]]] = {
     "bireal_resnet": [{"width": 8}],
     "cifar_resnet": [{"width": 8}, {"width": 8, "shortcut": "B"}],
-    "darknet": [{"version": "19", "stem": "cifar"}, {"version": "53", "stem": "cifar"}, {"version": "tiny"}],
+    "darknet": [
+        {"version": "19", "stem": "cifar", "width": 0.25},
+        {"version": "53", "stem": "cifar", "width": 0.25},
+        {"version": "tiny"},
+    ],
     "densenet": [{"depth": 13, "growth": 6}, {"depth": 16, "growth": 6, "bottleneck": True}],
     "digits_net": [{"width": 8}],
     "dpn": [{"depth": 26}],
@@ -28,7 +32,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
     "resnext": [{"groups": 4, "width": 8}],
     "senet": [{}],
     "shufflenet_g": [{"groups": 2}, {"groups": 3}],
-    "vgg": [{"depth": 11}],
+    "vgg": [{"depth": 11, "width": 0.25}, {"depth": 13, "width": 0.25}],
 }
 #: Files whose channels cannot be followed, and the words for why.
 UNPRUNED = {

@@ -41,3 +41,8 @@ def unstride(*modules: nn.Module) -> None:
         for part in module.modules():
             if isinstance(part, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
                 part.stride = (1, 1)
+
+
+def scaled(channels: int, width: float) -> int:
+    """A share of the published number of channels, at least 8."""
+    return max(8, int(channels * width))

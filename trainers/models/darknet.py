@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.models._parts import Stem, conv_norm, initialise, unstride
+from pqsearch.rooms import Doc, Range
+from trainers.models._parts import Stem, conv_norm, initialise, scaled, unstride
 
 SLOPE = 0.1
 #: Channels of convolutions, 3x3 and behind those 1x1 (negative) ones; "M" halves the size.
@@ -25,15 +26,16 @@ BLOCKS = (1, 2, 8, 8, 4)
 class Darknet(nn.Module):
     """Convolutions one after another, and a 1x1 convolution to the classes whose mean over the image counts."""
 
-    def __init__(self, classes: int, in_channels: int, layers: tuple[int | str, ...], stem: Stem) -> None:
+    def __init__(self, classes: int, in_channels: int, layers: tuple[int | str, ...], width: float, stem: Stem) -> None:
         super().__init__()
         parts: list[nn.Module] = []
         for layer in layers:
             if isinstance(layer, str):
                 parts.append(nn.MaxPool2d(2))
             else:
-                parts.append(_conv(in_channels, abs(layer), 3 if layer > 0 else 1))
-                in_channels = abs(layer)
+                channels = scaled(abs(layer), width)
+                parts.append(_conv(in_channels, channels, 3 if layer > 0 else 1))
+                in_channels = channels
         if stem == "cifar":
             # Darknet halves five times: 32 pixels bear three.
             pools = [number for number, part in enumerate(parts) if isinstance(part, nn.MaxPool2d)]
@@ -60,17 +62,18 @@ class Residual(nn.Module):
 class Darknet53(nn.Module):
     """A stem, five stages that begin by halving the size, and a linear classifier."""
 
-    def __init__(self, classes: int, in_channels: int, stem: Stem) -> None:
+    def __init__(self, classes: int, in_channels: int, width: float, stem: Stem) -> None:
         super().__init__()
-        self.stem = _conv(in_channels, 32, 3)
+        channels = scaled(32, width)
+        self.stem = _conv(in_channels, channels, 3)
         self.stages = nn.Sequential()
         for stage, blocks in enumerate(BLOCKS):
-            channels = 64 * 2**stage
-            halving = _conv(channels // 2, channels, 3, 2)
+            before, channels = channels, scaled(64 * 2**stage, width)
+            halving = _conv(before, channels, 3, 2)
             if stem == "cifar" and stage < 2:
                 unstride(halving)
             self.stages.append(nn.Sequential(halving, *(Residual(channels) for _ in range(blocks))))
-        self.linear = nn.Linear(1024, classes)
+        self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(functional.adaptive_avg_pool2d(self.stages(self.stem(x)), 1).flatten(1))
@@ -85,9 +88,10 @@ def build(
     in_channels: int,
     *,
     version: Literal["19", "53", "tiny"] = "19",
+    width: Annotated[float, Doc("Channels, as a share of the published network's."), Range(0.125, 4)] = 1.0,
     stem: Literal["cifar", "imagenet"] = "imagenet",
 ) -> nn.Module:
     """Darknet `version`; for 32-pixel images without the first two of its five halvings."""
     if version == "53":
-        return initialise(Darknet53(classes, in_channels, stem))
-    return initialise(Darknet(classes, in_channels, PLAIN[version], stem))
+        return initialise(Darknet53(classes, in_channels, width, stem))
+    return initialise(Darknet(classes, in_channels, PLAIN[version], width, stem))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from pqsearch.rooms import Doc, Range
-from trainers.models._parts import Stem, conv_norm, initialise
+from trainers.models._parts import Stem, conv_norm, initialise, scaled
 
 #: Channels written and stride of each depthwise separable convolution.
 LAYERS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *(((512, 1),) * 5), (1024, 2), (1024, 1))
@@ -18,21 +18,17 @@ class MobileNet(nn.Module):
 
     def __init__(self, classes: int, in_channels: int, width: float, stem: Stem) -> None:
         super().__init__()
-        channels = _scaled(32, width)
+        channels = scaled(32, width)
         parts: list[nn.Module] = [conv_norm(in_channels, channels, 3, 2 if stem == "imagenet" else 1)]
         for out, stride in LAYERS:
             parts.append(conv_norm(channels, channels, 3, stride, groups=channels))
-            parts.append(conv_norm(channels, _scaled(out, width), 1))
-            channels = _scaled(out, width)
+            parts.append(conv_norm(channels, scaled(out, width), 1))
+            channels = scaled(out, width)
         self.features = nn.Sequential(*parts)
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.features(x).mean((2, 3)))
-
-
-def _scaled(channels: int, width: float) -> int:
-    return max(8, int(channels * width))
 
 
 def build(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from trainers.models._parts import Stem, conv_norm, initialise
+from pqsearch.rooms import Doc, Range
+from trainers.models._parts import Stem, conv_norm, initialise, scaled
 
 #: Convolutions of each of the five stages.
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -18,10 +19,11 @@ HIDDEN, SIDE = 4096, 7
 class Vgg(nn.Module):
     """3x3 convolutions in five stages, each ended by a pooling, and a classifier."""
 
-    def __init__(self, classes: int, in_channels: int, stages: tuple[int, ...], stem: Stem) -> None:
+    def __init__(self, classes: int, in_channels: int, stages: tuple[int, ...], width: float, stem: Stem) -> None:
         super().__init__()
         parts: list[nn.Module] = []
-        for number, channels in zip(stages, CHANNELS, strict=True):
+        for number, published in zip(stages, CHANNELS, strict=True):
+            channels = scaled(published, width)
             for _ in range(number):
                 parts.append(conv_norm(in_channels, channels, 3))
                 in_channels = channels
@@ -53,7 +55,8 @@ def build(
     in_channels: int,
     *,
     depth: Literal[11, 13, 16, 19] = 16,
+    width: Annotated[float, Doc("Channels of the convolutions, as a share of the paper's."), Range(0.125, 4)] = 1.0,
     stem: Literal["cifar", "imagenet"] = "cifar",
 ) -> nn.Module:
     """VGG-`depth`; for 32-pixel images with one linear layer, for ImageNet with the paper's three."""
-    return initialise(Vgg(classes, in_channels, STAGES[depth], stem))
+    return initialise(Vgg(classes, in_channels, STAGES[depth], width, stem))
