@@ -70,8 +70,9 @@ check-cluster: $(VENV)/installed-test  ## hold the files for clusters against th
 golden: $(VENV)/installed-test  ## write the golden files of the tests anew, to be looked at in git diff
 	$(BIN)/python -m tests.cluster.cases
 
-docs: $(VENV)/installed  ## write docs/spec.md anew
+docs: $(VENV)/installed  ## write docs/spec.md and docs/models.md anew (minutes: every network is traced)
 	$(BIN)/python -m pqsearch.spec_docs docs/spec.md
+	$(BIN)/python -m trainers.model_docs docs/models.md
 
 clean:  ## remove .venv and caches, not runs
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -96,7 +96,7 @@ def page() -> str:
     head = f"""# Networks
 
 `[model] name` is one of {files}; or `torchvision:<name>` for any classification network of torchvision's; or
-`module:function` for your own ([own_model.md](own_model.md)). Options are in `[model.options]`; docs/spec.md lists those of each.
+`module:function` for your own. Options are in `[model.options]`; docs/spec.md lists those of each.
 
 `stem = "cifar"` keeps the resolution of 32-pixel images where the published network, `stem = "imagenet"`, would halve it.
 
