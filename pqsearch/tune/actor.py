@@ -25,6 +25,8 @@ from pqsearch.tune.metrics import Exported
 
 log = logging.getLogger(__name__)
 
+#: How often the study begins anew. Where memory is short Ray ends the youngest process, and that one again and again.
+MOST_RESTARTS = 20
 #: Candidates that the mirror is given at once.
 MOST_FOLLOWED = 100
 
@@ -199,6 +201,5 @@ def start(name: str, spec: dict[str, Any], run: RunDirectory, info: dict[str, An
     """
     # Not soft: what asks for no resources Ray would then put anywhere.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    # Where its node is gone, calls fail at once until Ray has noticed, which takes longer than a few retries.
-    remote = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=-1)(StudyService)
+    remote = ray.remote(num_cpus=0, max_restarts=MOST_RESTARTS, max_task_retries=-1)(StudyService)
     return remote.options(name=name, scheduling_strategy=here).remote(spec, run, info, baseline)
