@@ -9,10 +9,11 @@ import pytest
 
 from cluster.nodes import check_nodes, node_problems, other_versions, room, room_words, small_words
 from pqsearch import environment
+from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import WorkersSpec, parse_spec
 from tests.conftest import small_spec
 
-RUN = Path("/mnt/runs/small")
+RUN = "/mnt/runs/small"
 
 
 def _answer(**changes: Any) -> dict[str, Any]:
@@ -29,6 +30,10 @@ def test_a_node_that_has_all_is_no_problem() -> None:
         (_answer(missing=[("data.root", "/data")]), "data.root: /data does not exist on node a (b, c0ffee);"),
         (_answer(shared=False), "study.run_dir: what is written to /mnt/runs/small is not seen on node a (b, c0ffee);"),
         (_answer(writable=False), "study.run_dir: /mnt/runs/small may not be written to on node a (b, c0ffee);"),
+        (
+            _answer(store="study.run_dir: s3://runs/small: the store gives no access (403); check the keys, and what they may do"),
+            "study.run_dir: s3://runs/small: the store gives no access (403); check the keys, and what they may do (on node a (b, c0",
+        ),
         (
             _answer(versions={"optuna": "not installed"}),
             "workers: node a (b, c0ffee) has no package optuna; install it there",
@@ -81,5 +86,5 @@ def test_a_cluster_that_is_too_small_is_told_what_it_has() -> None:
 def test_on_one_machine_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said: list[str] = []
-    check_nodes(parse_spec(small_spec()), tmp_path / "nowhere", said.append)
+    check_nodes(parse_spec(small_spec()), RunDirectory(tmp_path / "nowhere"), said.append)
     assert said == []
