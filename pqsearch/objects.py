@@ -41,18 +41,15 @@ class Objects:
         return type(self), (self.url,)  # another process connects by itself
 
     def check(self) -> None:
-        """Raises `UserError` where nothing is there that can be written to. Does not wait for a store that may come back."""
+        """Raises `UserError` where nothing is there that can be read and written to. Does not wait for a store that may come back."""
         from pyarrow import fs
 
+        sign = f"claims/sign-{uuid.uuid4().hex}"
         try:
-            bucket = self._root.partition("/")[0]
-            if self._files.type_name in _WHOLE and self._files.get_file_info(bucket).type == fs.FileType.NotFound:
-                raise UserError(f"{self}: there is no bucket {bucket!r}; make it, or name another one")
-            self._files.get_file_info(self._at("spec.toml"))
+            self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
+            self._put(sign, lambda stream: stream.write(b""))
         except OSError as error:
             raise self._refused(error) from None
-        sign = f"claims/sign-{uuid.uuid4().hex}"
-        self.write(sign, b"")
         self.remove(sign)
 
     def list(self, folder: str = "") -> dict[str, Found]:
@@ -178,7 +175,8 @@ class Objects:
 
             files, root = fs.FileSystem.from_uri(self.url)
         except (OSError, ValueError, ImportError) as error:  # pyarrow's own are among them
-            raise self._refused(error) from None
+            words = " ".join(str(error).split())[:300]
+            raise UserError(f"{self}: cannot be opened ({words}); write s3://BUCKET/FOLDER, or name a folder") from None
         return files, root.rstrip("/")
 
     def _tried(self, action: Callable[[], Answer]) -> Answer:
@@ -200,6 +198,10 @@ class Objects:
 
     def _refused(self, error: Exception) -> UserError:
         words = " ".join(str(error).split())[:300]
+        if "NO_SUCH_BUCKET" in words:
+            return UserError(
+                f"{self}: there is no bucket {self._root.partition('/')[0]!r}; make it, or name another one"
+            )
         if "NETWORK_CONNECTION" in words or "resolve" in words:
             return UserError(f"{self}: the store cannot be reached ({words}); check the address and the network")
         if any(word in words for word in _KEYS):

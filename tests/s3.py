@@ -1,6 +1,6 @@
 """A private S3 server on a loopback port, and the environment in which it is found. What is in it ends with it.
 
-    python tests/s3.py    # starts one, prints what to set, and stops it at Ctrl-C
+python tests/s3.py    # starts one, prints what to set, and stops it at Ctrl-C
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from pyarrow import fs
 
 START_SECONDS = 120.0
-BUCKET = "runs"
 SECRET = "open-sesame"
 #: What a client needs besides the address; without it there is no waiting for keys from a cloud's own service.
 ENVIRONMENT = {
@@ -30,7 +31,7 @@ ENVIRONMENT = {
 
 
 class Server:
-    """One server with one bucket. Stopped, it is not there; started again, it is empty."""
+    """One server. Started again after it was stopped, it is empty."""
 
     def __init__(self) -> None:
         with socket.socket() as free:
@@ -49,7 +50,6 @@ class Server:
             except OSError:
                 assert self._process.poll() is None and time.monotonic() < deadline, "no S3 server"
                 time.sleep(0.1)
-        self.files.create_dir(BUCKET)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -57,13 +57,11 @@ class Server:
             self._process.wait(timeout=60)
             self._process = None
 
-    @property
-    def query(self) -> str:
-        return f"?endpoint_override={quote(f'http://127.0.0.1:{self.port}', safe='')}"
-
-    def url(self, path: str = "small", bucket: str = BUCKET) -> str:
-        """The address of a folder in a bucket."""
-        return f"s3://{bucket}/{path}{self.query}"
+    def ask_for_keys(self, whether: bool) -> None:
+        """From now on serve only those whose keys the server has made itself, so nobody; or everybody."""
+        data, headers = (b"0" if whether else b"inf"), {"Content-Type": "text/plain"}
+        address = f"http://127.0.0.1:{self.port}/moto-api/reset-auth"
+        urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=30).close()
 
     @property
     def files(self) -> fs.S3FileSystem:
@@ -76,11 +74,44 @@ class Server:
             allow_bucket_creation=True,
         )
 
-    def objects(self, path: str = "small", bucket: str = BUCKET) -> dict[str, bytes]:
+    def bucket(self) -> Bucket:
+        """A new one."""
+        name = f"runs-{uuid.uuid4().hex[:12]}"
+        self.files.create_dir(name)
+        return Bucket(self, name)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket, looked at from outside."""
+
+    server: Server
+    name: str
+
+    def url(self, folder: str = "small") -> str:
+        """The address of a folder in it."""
+        endpoint = quote(f"http://127.0.0.1:{self.server.port}", safe="")
+        return f"s3://{self.name}/{folder}?endpoint_override={endpoint}"
+
+    def objects(self, folder: str = "small") -> dict[str, bytes]:
         """Everything below a folder, by name."""
-        selector = fs.FileSelector(f"{bucket}/{path}", recursive=True, allow_not_found=True)
-        found = [row.path for row in self.files.get_file_info(selector) if row.type == fs.FileType.File]
-        return {name.removeprefix(f"{bucket}/{path}/"): self.files.open_input_stream(name).read() for name in found}
+        files, root = self.server.files, f"{self.name}/{folder}"
+        rows = files.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+        found = {}
+        for row in rows:
+            if row.type == fs.FileType.File:
+                with files.open_input_stream(row.path) as stream:
+                    found[row.path.removeprefix(f"{root}/")] = stream.read()
+        return found
+
+    def put(self, name: str, data: bytes) -> None:
+        """An object from somebody else."""
+        with self.server.files.open_output_stream(f"{self.name}/{name}") as stream:
+            stream.write(data)
+
+    def remove(self, folder: str = "small") -> None:
+        """Everything below a folder."""
+        self.server.files.delete_dir_contents(f"{self.name}/{folder}", missing_dir_ok=True)
 
 
 @contextmanager
@@ -96,7 +127,12 @@ def server() -> Iterator[Server]:
 
 if __name__ == "__main__":
     with server() as running:
-        print(*(f"export {name}={value}" for name, value in ENVIRONMENT.items()), running.url("FOLDER"), sep="\n", flush=True)
+        print(
+            *(f"export {name}={value}" for name, value in ENVIRONMENT.items()),
+            running.bucket().url("FOLDER"),
+            sep="\n",
+            flush=True,
+        )
         try:
             signal.pause()
         except KeyboardInterrupt:

@@ -31,7 +31,9 @@ def test_a_node_that_has_all_is_no_problem() -> None:
         (_answer(shared=False), "study.run_dir: what is written to /mnt/runs/small is not seen on node a (b, c0ffee);"),
         (_answer(writable=False), "study.run_dir: /mnt/runs/small may not be written to on node a (b, c0ffee);"),
         (
-            _answer(store="study.run_dir: s3://runs/small: the store gives no access (403); check the keys, and what they may do"),
+            _answer(
+                store="study.run_dir: s3://runs/small: the store gives no access (403); check the keys, and what they may do"
+            ),
             "study.run_dir: s3://runs/small: the store gives no access (403); check the keys, and what they may do (on node a (b, c0",
         ),
         (
