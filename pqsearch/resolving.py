@@ -26,8 +26,8 @@ def resolve(run_dir: str | Path, budgets: Mapping[str, float], *, evaluate: bool
 
     Returns `plan`, `costs`, the predicted `accuracy` with `low` and `high` (95 %, of the proxy's score), `evaluations` behind
     it, and `measured`: None, or what workers measured of the plan, a row as of `Study.candidates`. They do that in a run
-    directory of its own, `run_dir`, below the first one: the same call again measures nothing twice, and `pqsearch run` on the
-    `spec.toml` there fine-tunes and exports the plan. Raises `UserError` for unknown costs, budgets that no plan holds, and
+    directory of its own, `run_dir`, below the first one: the same call again measures nothing twice, and `pqsearch run` on its
+    `spec` fine-tunes and exports the plan. Raises `UserError` for unknown costs, budgets that no plan holds, and
     too few evaluations.
     """
     run = RunDirectory.existing(run_dir)
@@ -51,6 +51,7 @@ def resolve(run_dir: str | Path, budgets: Mapping[str, float], *, evaluate: bool
         "budgets": dict(spec.budgets),
         "evaluations": state.done,
         "run_dir": run.below(name),
+        "spec": str(RunDirectory(run.below(name)).spec),
         "measured": _measure(run, spec, plan, name) if evaluate else None,
     }
 

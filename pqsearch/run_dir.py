@@ -136,6 +136,7 @@ class RunDirectory:
         study = self.journal.begin(name)
         if study is not None and not self.database.is_file():
             self.write(self.database, {"study": study})
+            self.push()  # who does not find the key begins another study, and pays again
         self._forget_journal()
 
     def _forget_journal(self) -> None:

@@ -89,7 +89,9 @@ def test_a_run_goes_from_begin_to_end_and_is_all_there_without_the_copy(
     assert json.loads(capsys.readouterr().out[-600:].partition("\n{\n")[2].join(("{\n", "")))["test_images"] == 600
     assert sum(parameter.numel() for parameter in pqsearch.load(url).parameters()) > 0
 
-    assert resolve(url, {"flops": 0.5}, evaluate=False)["run_dir"].startswith(f"s3://{s3_bucket.name}/small/resolved/flops-0.5-")
+    assert resolve(url, {"flops": 0.5}, evaluate=False)["run_dir"].startswith(
+        f"s3://{s3_bucket.name}/small/resolved/flops-0.5-"
+    )
 
 
 def test_a_search_that_is_killed_goes_on_where_its_journal_is_and_nowhere_else(
