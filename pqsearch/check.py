@@ -20,6 +20,7 @@ from pqsearch.prepare import Prepared, prepare
 from pqsearch.rebuild import module_of
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec, load_spec
+from pqsearch.store_session import examine
 from pqsearch.store_url import is_url
 from pqsearch.study_state import expected_repeats
 from pqsearch.summary import warnings
@@ -38,7 +39,7 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
     prepared = prepare(spec)
     run = RunDirectory.of(spec)
     if run.store is not None:
-        run.store.objects.check()
+        examine(run.store)
         run.bring(run.spec.name, run.latency.name, run.database.name)
     if run.spec.is_file():
         run.compare(spec)

@@ -40,17 +40,19 @@ class Objects:
     def __reduce__(self) -> tuple[type[Objects], tuple[str]]:
         return type(self), (self.url,)  # another process connects by itself
 
-    def check(self) -> None:
-        """Raises `UserError` where nothing is there that can be read and written to. Does not wait for a store that may come back."""
+    def check(self, *, writing: bool = True) -> None:
+        """Raises `UserError` where nothing is there that can be read, and written to. Does not wait for a store that may come back."""
         from pyarrow import fs
 
         sign = f"claims/sign-{uuid.uuid4().hex}"
         try:
             self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
-            self._put(sign, lambda stream: stream.write(b""))
+            if writing:
+                self._put(sign, lambda stream: stream.write(b""))
         except OSError as error:
             raise self._refused(error) from None
-        self.remove(sign)
+        if writing:
+            self.remove(sign)
 
     def list(self, folder: str = "") -> dict[str, Found]:
         """Size and time by name, of all there are below `folder`."""

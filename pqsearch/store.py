@@ -20,7 +20,7 @@ import tomli_w
 from pqsearch.errors import UserError
 from pqsearch.hidden import drop_passwords
 from pqsearch.objects import Found, Objects
-from pqsearch.store_url import below, folder_of, is_url
+from pqsearch.store_url import below, folder_of, is_url, url_problems
 
 _SPEC, _INDEX, _LOCK, _ID = "spec.toml", ".store.json", ".store.lock", ".store-id"
 #: What is there until something is done, and goes then.
@@ -31,8 +31,12 @@ Names = Callable[[str], bool]
 
 
 def store_of(where: str | Path) -> Store | None:
-    """The store that a run directory is in; None where it is a folder."""
-    return Store(where) if isinstance(where, str) and is_url(where) else None
+    """The store that a run directory is in; None where it is a folder. Raises `UserError` for a wrong address."""
+    if not isinstance(where, str) or not is_url(where):
+        return None
+    if problems := list(url_problems(where)):
+        raise UserError(problems)  # it may be from a command line, and with keys in it that nobody should see
+    return Store(where)
 
 
 def everything(name: str) -> bool:

@@ -86,8 +86,7 @@ def at_work(store: Store | None, database: bool, say: Callable[[str], None]) -> 
     if store is None:
         yield None
         return
-    store.objects.check()
-    _refuse_strange(store)
+    examine(store)
     owner = Owner.here(store, database)
     with Lock(store.folder / ".session.lock"):
         newest = take(store, owner, say)
@@ -102,10 +101,11 @@ def at_work(store: Store | None, database: bool, say: Callable[[str], None]) -> 
         _end(store, keeper, None)
 
 
-def _refuse_strange(store: Store) -> None:
-    """Raises `UserError` where something is there that is no run: nothing is brought from it or put beside it. And where nothing
-    is there any more of what this machine has a copy of: removing a run is to begin anew, which the copy would not.
+def examine(store: Store) -> None:
+    """Raises `UserError` for a store that cannot be used, and where something is there that is no run: nothing is brought from it or
+    put beside it. And where nothing is there any more of what this machine has a copy of: who removes a run means to begin anew.
     """
+    store.objects.check(writing=False)
     names = [name for name in store.objects.list() if not name.startswith("claims/") and name != OWNER]
     if names and "spec.toml" not in names:
         raise UserError(
@@ -116,6 +116,7 @@ def _refuse_strange(store: Store) -> None:
             f"{store.objects}: the run that was there is gone, and a copy of it is in {store.folder}; remove that, too, to begin "
             "anew, or give another folder"
         )
+    store.objects.check()
 
 
 @contextmanager

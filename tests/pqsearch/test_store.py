@@ -45,6 +45,12 @@ def test_a_folder_is_in_no_store() -> None:
     assert store_of("s3://runs/small") is not None
 
 
+def test_keys_in_an_address_from_a_command_line_are_not_shown() -> None:
+    with pytest.raises(UserError, match="keys must not stand in an address") as caught:
+        store_of("s3://KEY:open-sesame@runs/small")
+    assert "open-sesame" not in str(caught.value)
+
+
 def test_what_one_machine_writes_the_other_brings(here: Store, there: Store) -> None:
     _write(here, "baseline.json", "1")
     _write(here, "checkpoints/plan-0/result.json", "2")

@@ -51,7 +51,9 @@ def test_a_machine_brings_the_baseline_and_takes_its_logs_there(driver: Store, s
     assert s3_bucket.objects().keys() == {"baseline.pth", "journal.jsonl", *names}
 
 
-def test_a_seat_that_moves_writes_another_file(driver: Store, s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # fmt: skip
+def test_a_seat_that_moves_writes_another_file(
+    driver: Store, s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     here = Workplace(RunDirectory(s3_bucket.url()), "worker-0").started
     assert Workplace(RunDirectory(s3_bucket.url()), "worker-0").started == here
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
