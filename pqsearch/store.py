@@ -84,8 +84,7 @@ class Store:
 
     def known(self) -> bool:
         """Whether anything here is known to have been there."""
-        with self._turn() as same:
-            return bool(same)
+        return bool(self._read_index())
 
     def pull(self, wanted: Names = results, *, theirs: bool = False, mirror: bool = False) -> None:
         """Bring what is missing here or has changed there.
