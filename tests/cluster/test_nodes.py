@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from cluster.nodes import check_nodes, node_problems, other_versions, room, room_words, small_words
+from cluster.nodes import _look_at, _sign, check_nodes, node_problems, other_versions, room, room_words, small_words
 from pqsearch import environment
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import WorkersSpec, parse_spec
 from tests.conftest import small_spec
+from tests.s3 import Bucket
 
 RUN = "/mnt/runs/small"
 
@@ -90,3 +91,23 @@ def test_on_one_machine_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch, tm
     said: list[str] = []
     check_nodes(parse_spec(small_spec()), RunDirectory(tmp_path / "nowhere"), said.append)
     assert said == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_a_sign_in_the_run_directory_is_seen_by_who_looks_at_the_same_one(
+    kind: str, tmp_path: Path, s3_bucket: Bucket
+) -> None:
+    where = s3_bucket.url() if kind == "store" else str(tmp_path / "run")
+    run = RunDirectory(where)
+    run.scratch.mkdir(parents=True)
+    with _sign(run) as sign:
+        assert _look_at(RunDirectory(run.where), sign) == {"shared": True, "writable": True}
+    assert _look_at(RunDirectory(run.where), sign) == {"shared": False, "writable": True}
+
+
+def test_a_node_that_the_store_does_not_let_in_says_so(s3_bucket: Bucket) -> None:
+    with _sign(RunDirectory(s3_bucket.url())) as sign:
+        s3_bucket.server.ask_for_keys(True)
+        answer = _look_at(RunDirectory(s3_bucket.url()), sign)
+        s3_bucket.server.ask_for_keys(False)
+    assert "the store gives no access" in answer["store"]
