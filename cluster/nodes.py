@@ -6,12 +6,14 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cluster import local
 from pqsearch import environment
 from pqsearch.errors import UserError
+from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec, WorkersSpec
 
 #: How lines begin that say what the cluster has; who submitted the job looks for them.
@@ -22,7 +24,7 @@ TOLD_SECONDS = 60.0
 LOOK_SECONDS = 180.0
 
 
-def check_nodes(spec: Spec, run: Path, say: Callable[[str], None]) -> None:
+def check_nodes(spec: Spec, run: RunDirectory, say: Callable[[str], None]) -> None:
     """Wait for a node that can hold a worker, then look at all that could. Raises `UserError`, and names the node.
 
     Nothing happens on a Ray that is this machine's alone.
@@ -34,15 +36,9 @@ def check_nodes(spec: Spec, run: Path, say: Callable[[str], None]) -> None:
     local.connect(local.render(spec))
     _wait_for_room(spec.workers, say)
     nodes = [node for node in ray.nodes() if node["Alive"] and _fits(node["Resources"], spec.workers)]
-    sign = run / "scratch" / f"seen-{uuid.uuid4().hex}"
-    try:
-        sign.write_text("")
-        answers = list(_look_everywhere(nodes, _paths(spec), str(sign)))
-    except OSError as error:
-        raise UserError(f"study.run_dir: cannot write in {run} ({error.strerror}); give another folder") from None
-    finally:
-        sign.unlink(missing_ok=True)
-    problems = [problem for name, answer in answers for problem in node_problems(name, answer, run)]
+    with _sign(run) as sign:
+        answers = list(_look_everywhere(nodes, _paths(spec), run.where, sign))
+    problems = [problem for name, answer in answers for problem in node_problems(name, answer, run.where)]
     if problems:
         raise UserError(problems)
     for name, answer in answers:
@@ -75,14 +71,16 @@ def small_words(resources: Sequence[Mapping[str, float]], workers: WorkersSpec) 
     )
 
 
-def node_problems(name: str, answer: Mapping[str, Any], run: Path) -> Iterator[str]:
+def node_problems(name: str, answer: Mapping[str, Any], run: str) -> Iterator[str]:
     """What a node has said of itself, in lines for the user."""
     if error := answer.get("error"):
         yield f"workers: node {name} cannot work: {error}"
         return
     for key, path in answer["missing"]:
         yield f"{key}: {path} does not exist on node {name}; put it where all nodes see it and give that path"
-    if not answer["shared"]:
+    if answer.get("store"):
+        yield f"{answer['store']} (on node {name}, which needs the same keys and the same way there as the others)"
+    elif not answer["shared"]:
         yield (
             f"study.run_dir: what is written to {run} is not seen on node {name}; give a folder that all nodes share, with "
             "`pqsearch submit --runs DIR` or as an absolute path"
@@ -138,7 +136,7 @@ def _wait_for_room(workers: WorkersSpec, say: Callable[[str], None]) -> None:
 
 
 def _look_everywhere(
-    nodes: Sequence[Mapping[str, Any]], paths: Sequence[tuple[str, str]], sign: str
+    nodes: Sequence[Mapping[str, Any]], paths: Sequence[tuple[str, str]], run: str, sign: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """What each node says of itself, with the name that its owner knows it by."""
     import ray
@@ -146,7 +144,9 @@ def _look_everywhere(
 
     task = ray.remote(num_cpus=0, max_retries=0)(_look)
     answers = [
-        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(paths, sign)
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            paths, run, sign
+        )
         for node in nodes
     ]
     for node, answer in zip(nodes, answers, strict=True):
@@ -158,15 +158,45 @@ def _look_everywhere(
             yield name, {"error": f"{words[:200]}; it needs the same Ray, Python and packages as the others"}
 
 
-def _look(paths: Sequence[tuple[str, str]], sign: str) -> dict[str, Any]:
+def _look(paths: Sequence[tuple[str, str]], run: str, sign: str) -> dict[str, Any]:
     """On a node: what is there."""
-    seen = Path(sign)
     return {
         "missing": [(key, path) for key, path in paths if not Path(path).exists()],
-        "shared": seen.is_file(),
-        "writable": os.access(seen.parent, os.W_OK),
+        **_look_at(RunDirectory(run), sign),
         "versions": environment.versions(),
     }
+
+
+def _look_at(run: RunDirectory, sign: str) -> dict[str, Any]:
+    """Whether a node sees what was written to the run directory, and may write there itself."""
+    if run.store is None:
+        return {"shared": (run.path / sign).is_file(), "writable": os.access(run.scratch, os.W_OK)}
+    try:
+        run.store.objects.check()
+        return {"shared": run.store.objects.look(sign) is not None, "writable": True}
+    except UserError as error:
+        return {"store": str(error)}
+
+
+@contextmanager
+def _sign(run: RunDirectory) -> Iterator[str]:
+    """The name of a file in the run directory that is there for as long as the context lasts."""
+    name = f"scratch/seen-{uuid.uuid4().hex}"
+    if run.store is not None:
+        run.store.objects.write(name, b"")
+        try:
+            yield name
+        finally:
+            run.store.objects.remove(name)
+        return
+    try:
+        (run.path / name).write_text("")
+    except OSError as error:
+        raise UserError(f"study.run_dir: cannot write in {run.path} ({error.strerror}); give another folder") from None
+    try:
+        yield name
+    finally:
+        (run.path / name).unlink(missing_ok=True)
 
 
 def _nodes(resources: Sequence[object]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pqsearch.errors import UserError
 from pqsearch.hidden import drop_passwords, hide_passwords
 from pqsearch.spec import Spec, paths_in
+from pqsearch.store_url import is_url
 
 #: Where a node may have a folder of its own: decoded images are made anew wherever they are missing.
 OF_A_NODE = "data.cache"
@@ -48,7 +49,7 @@ class Order:
         """
         found, problems = {}, []
         for key, path in self.paths():
-            moved = _moved(path, self.here, shared)
+            moved = path if key == "study.run_dir" and is_url(path) else _moved(path, self.here, shared)
             if moved is None and key == OF_A_NODE:
                 moved = path
             if moved is None:

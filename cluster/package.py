@@ -9,6 +9,7 @@ from typing import Any
 
 from pqsearch.errors import UserError
 from pqsearch.spec import paths_in
+from pqsearch.store_url import is_url
 
 #: What Ray's job server accepts.
 MOST_BYTES = 100 * 2**20
@@ -33,7 +34,8 @@ NAMED = 3
 def excludes(data: Mapping[str, Any], run_dir: str, folder: Path) -> list[str]:
     """Patterns of what is not sent from `folder`. `data` is a spec with its paths as they are written: the job reads them there."""
     paths = [path for key, path in paths_in(data) if key in DATA_KEYS]
-    inside = [found for path in [*paths, run_dir] if (found := _inside(Path(path).expanduser(), folder)) is not None]
+    folders = paths if is_url(run_dir) else [*paths, run_dir]
+    inside = [found for path in folders if (found := _inside(Path(path).expanduser(), folder)) is not None]
     return [*ALWAYS, *(f"/{path}" for path in inside if path != "." and not path.startswith("runs/"))]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from pqsearch.environment import RUNS_VARIABLE, run_folder
 from pqsearch.hidden import hide_passwords
 from pqsearch.run_dir import HALF_WRITTEN, RunDirectory
+from pqsearch.store_url import is_url
 
 MARK = "pqsearch-file: "
 #: What one job sends: its log is a third longer, and is held in memory by Ray more than once.
@@ -70,6 +71,7 @@ def _left(name: Path) -> bool:
         name.parts[0] in ("scratch", "tensorboard")
         or name.parts[:2] == ("logs", "ray_tune")
         or name.suffix == ".lock"
+        or name.name.startswith(".store")
         or name.name == "checkpoint.pth"
         or fnmatch(name.name, HALF_WRITTEN)
     )
@@ -81,9 +83,11 @@ def main(arguments: Sequence[str]) -> int:
         os.environ[RUNS_VARIABLE] = runs
     else:
         os.environ.setdefault(RUNS_VARIABLE, "~/pqsearch")  # where a job without a folder of its own has put it
-    run = RunDirectory(run_folder(path))
+    run = RunDirectory(path if is_url(path) else run_folder(path))
+    if run.store is not None:
+        run.store.pull(lambda name: not _left(Path(name)))
     if not run.spec.is_file():
-        print(MARK + json.dumps({"missing": str(run.path)}))
+        print(MARK + json.dumps({"missing": run.where}))
         return 0
     for record in records(run, after, int(offset)):
         print(MARK + json.dumps(record))

@@ -20,6 +20,8 @@ from pqsearch.prepare import Prepared, prepare
 from pqsearch.rebuild import module_of
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec, load_spec
+from pqsearch.store_session import examine
+from pqsearch.store_url import is_url
 from pqsearch.study_state import expected_repeats
 from pqsearch.summary import warnings
 from pqsearch.tables import budgets_table, layers_table
@@ -36,6 +38,9 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
     """Validate a spec against its data, model and budgets; says what was found. Raises `UserError` with all problems."""
     prepared = prepare(spec)
     run = RunDirectory.of(spec)
+    if run.store is not None:
+        examine(run.store)
+        run.bring(run.spec.name, run.latency.name, run.database.name)
     if run.spec.is_file():
         run.compare(spec)
     dataset, splits, space = prepared.dataset, prepared.splits, prepared.space
@@ -125,10 +130,10 @@ def time_table(seconds: Mapping[str, float], price: float | None = None) -> str:
 def evaluate(target: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Test accuracy and costs of a run's network, rebuilt from plan.json and model.pth alone, or of a spec's weights."""
     path = Path(target)
-    if path.is_dir():
-        run = RunDirectory.existing(path)
+    if is_url(target) or path.is_dir():
+        run = RunDirectory.existing(target)
         if not run.model.is_file():
-            raise UserError(f"{path}: has no model.pth yet; `pqsearch run` or `pqsearch export` writes it")
+            raise UserError(f"{target}: has no model.pth yet; `pqsearch run` or `pqsearch export` writes it")
         spec = run.read_spec()
         plan, data = read_recipe(run.plan)
         prepared = prepare(spec)

@@ -223,6 +223,8 @@ def _say_where(run: Any) -> None:
     for meaning, path in (("plan", run.plan), ("weights", run.model), ("summary", run.summary), ("report", run.report)):
         if path.is_file():
             print(f"{meaning:8} {path}")
+    if run.store is not None:
+        print(f"store    {run.where}")
 
 
 def _check(options: argparse.Namespace) -> int:

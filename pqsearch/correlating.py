@@ -154,4 +154,4 @@ def _spec_of(run: RunDirectory) -> Spec:
     spec = run.read_spec()
     if RunDirectory.of(spec).path == run.path:
         return spec
-    return spec.model_copy(update={"study": spec.study.model_copy(update={"run_dir": str(run.path)})})
+    return spec.model_copy(update={"study": spec.study.model_copy(update={"run_dir": run.where})})

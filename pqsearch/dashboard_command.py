@@ -31,10 +31,11 @@ def run(options: argparse.Namespace) -> int:
     from pqsearch.dashboard.server import LOOPBACK, address, listen, serve
     from pqsearch.dashboard.watched import Watched
     from pqsearch.run_dir import RunDirectory
+    from pqsearch.store_session import looking_on
 
     try:
         watched = Watched(RunDirectory.existing(options.run_dir))
-        with listen(options.host, int(options.port)) as bound:
+        with looking_on(watched.run.store), listen(options.host, int(options.port)) as bound:
             watched.follow()
 
             def say() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,13 @@ from pqsearch.errors import SearchAborted, UserError
 from pqsearch.plan import Plan
 from pqsearch.run_dir import RunDirectory, write_atomically
 from pqsearch.spec import Spec, parse_spec
+from pqsearch.store import Store
 
 POLL_SECONDS = 1.0
+#: Where machines share no disk: how often how far trainings are is asked for, and how often one takes its checkpoint there.
+NEWS_SECONDS, PUSH_SECONDS = 10.0, 20.0
+#: How long what a training has made waits for a store that does not answer.
+PATIENCE_SECONDS, AGAIN_SECONDS = 900.0, 10.0
 BASELINE = "float"  # stands for a plan's hash in folder names
 
 
@@ -57,14 +63,16 @@ def finetune_all(
         finished(unique[folder], found)
     todo = [job for folder, job in unique.items() if folder not in results]
     if todo:
+        run.push()  # from where every machine brings the baseline to itself
         local.connect(local.render(spec, verbose))
         task = ray.remote(**local.task_options(spec.workers), max_retries=3)(_finetune)
         pending = {
             task.options(name=f"finetune {job.role}").remote(
-                spec.to_dict(), str(run.path), job.role, job.plan.to_json() if job.plan else None
+                spec.to_dict(), run.where, job.role, job.plan.to_json() if job.plan else None
             ): job
             for job in todo
         }
+        looked = time.monotonic()
         while pending:
             done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
             for reference in done:
@@ -76,9 +84,19 @@ def finetune_all(
                         raise
                     failed(job, error)
                 else:
+                    run.bring(_name(run, job))
                     finished(job, results[job.folder(run)])
+            if run.store is not None and time.monotonic() - looked >= NEWS_SECONDS:
+                looked = time.monotonic()
+                with suppress(UserError):  # it is a matter of showing, and there is a next time
+                    run.store.pull(lambda name: name.endswith("/progress.json"), theirs=True)
             _tell(progress, run, todo, {job.role for job in pending.values()}, spec.finetune.epochs)
     return {job.role: {**results[job.folder(run)], "role": job.role} for job in jobs if job.folder(run) in results}
+
+
+def _name(run: RunDirectory, job: Job) -> str:
+    """A job's folder, as it is called in a store."""
+    return f"{job.folder(run).relative_to(run.path).as_posix()}/"
 
 
 def _result(reference: Any, job: Job) -> dict[str, Any]:
@@ -111,16 +129,36 @@ def _finetune(spec_values: dict[str, Any], run_dir: str, role: str, plan: dict[s
     from trainers.proxy import make_context
 
     spec, run = parse_spec(spec_values), RunDirectory(run_dir)
+    job = Job(role, Plan.from_json(plan) if plan else None)
+    folder, within = job.folder(run), _name(run, job)
+    run.bring(run.baseline.name, within)
     set_threads(spec.workers.cpus)
     dataset, splits = load_data(spec)
     context = make_context(spec, dataset, splits, run.baseline, run.scratch, pick(spec.workers.gpus))
-    job = Job(role, Plan.from_json(plan) if plan else None)
-    folder = job.folder(run)
     folder.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    started = pushed = time.monotonic()
 
     def note(state: dict[str, Any]) -> None:
+        nonlocal pushed
         state = {**state, "seconds": time.monotonic() - started}
         write_atomically(folder / "progress.json", json.dumps(state))
+        if run.store is not None and time.monotonic() - pushed >= PUSH_SECONDS:
+            with suppress(UserError):  # the training goes on; what it leaves is taken there when the store answers
+                run.store.push(lambda name: name.startswith(within))
+            pushed = time.monotonic()
 
-    return finetune(context, role, job.plan, folder, spec.finetune, note)
+    result = finetune(context, role, job.plan, folder, spec.finetune, note)
+    if run.store is not None:
+        _hand_in(run.store, within)
+    return result
+
+
+def _hand_in(store: Store, within: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return store.push(lambda name: name.startswith(within))
+        except UserError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(AGAIN_SECONDS)

@@ -25,7 +25,8 @@ from pqsearch.plan import ModelInfo
 from pqsearch.plan_file import given_plans, read_recipe
 from pqsearch.probing import Probe, Probing
 from pqsearch.problem import IntArray, Prior, Proposal, uniform_genes
-from pqsearch.run_dir import FREE_KEYS, RunDirectory
+from pqsearch.run_dir import RunDirectory
+from pqsearch.same_spec import FREE_KEYS
 from pqsearch.settings import Settings
 from pqsearch.space_of import latency_of, space_of
 from pqsearch.spec import Spec

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from pqsearch.rebuild import module_of, recipe
 from pqsearch.resolving import sweep
 from pqsearch.run_dir import RunDirectory, writable, write_atomically
 from pqsearch.spec import Spec, load_spec
+from pqsearch.store_session import Keeper, at_work
 from pqsearch.study import read_study
 from pqsearch.study_fold import asks_for_more
 from pqsearch.summary import make_summary, warnings
@@ -37,11 +39,14 @@ STAGES = ("baseline", "search", "finetune", "export", "report")
 class Pipeline:
     """The stages of one run. Construct it through `opened`, which locks the run directory."""
 
-    def __init__(self, spec: Spec, run: RunDirectory, console: Progress, verbose: bool = False) -> None:
+    def __init__(
+        self, spec: Spec, run: RunDirectory, console: Progress, verbose: bool = False, keeper: Keeper | None = None
+    ) -> None:
         self.spec = spec
         self.run = run
         self.console = console
         self.verbose = verbose
+        self.keeper = keeper
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -50,7 +55,7 @@ class Pipeline:
     @cached_property
     def nodes(self) -> None:
         """The nodes of a cluster, looked at once."""
-        check_nodes(self.spec, self.run.path, self.console.line)
+        check_nodes(self.spec, self.run, self.console.line)
 
     def baseline(self) -> dict[str, Any]:
         """Train the float network, or adapt the weights the spec names, and test it once."""
@@ -132,9 +137,9 @@ class Pipeline:
             "plans": {role: plan.to_json() if plan else None for role, plan in plans.items()},
             "results": results,
         }
+        self.run.remove(self.run.model)  # weights of another plan must not stand beside this one
         self.run.write(self.run.checkpoints / "finetune.json", record)
         self._write_plan(self.run.plan, chosen_plan)
-        self.run.model.unlink(missing_ok=True)  # weights of another plan must not stand beside this one
         return record
 
     def export(self) -> list[Path]:
@@ -255,6 +260,8 @@ class Pipeline:
             yield
         finally:
             self.run.add_seconds(name, time.monotonic() - started)
+            if self.keeper is not None:
+                self.keeper.push_soon()
 
 
 @contextmanager
@@ -267,14 +274,24 @@ def opened(
     run = RunDirectory.of(spec)
     # What is wrong with data, model or budgets must show before a directory is made for it.
     prepared = prepare(spec)
-    run.prepare(spec)
-    with Lock(run.lock) as lock, Progress(log=run.logs / "pqsearch.log", quiet=quiet) as console:
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr)
+
+    with ExitStack() as stack:
+        keeper = stack.enter_context(at_work(run.store, spec.study.storage is not None, say))
+        run.prepare(spec)
+        lock = stack.enter_context(Lock(run.lock))
+        console = stack.enter_context(Progress(log=run.logs / "pqsearch.log", quiet=quiet))
+        if keeper is not None:
+            keeper.say = console.line
         if lock.died:
             console.line(
                 f"{lock.died} was killed: everything that it had finished is kept, and this command goes on there"
             )
         run.sweep()
-        pipeline = Pipeline(spec, run, console, verbose)
+        pipeline = Pipeline(spec, run, console, verbose, keeper)
         pipeline.__dict__["prepared"] = prepared
         for text in warnings(spec):
             console.line(f"warning: {text}")
@@ -309,8 +326,6 @@ def _digest(path: Path) -> str:
 
 
 def _disconnect() -> None:
-    import sys
-
     if "ray" in sys.modules:
         import ray
 

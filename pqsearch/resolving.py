@@ -26,8 +26,8 @@ def resolve(run_dir: str | Path, budgets: Mapping[str, float], *, evaluate: bool
 
     Returns `plan`, `costs`, the predicted `accuracy` with `low` and `high` (95 %, of the proxy's score), `evaluations` behind
     it, and `measured`: None, or what workers measured of the plan, a row as of `Study.candidates`. They do that in a run
-    directory of its own, `run_dir`, below the first one: the same call again measures nothing twice, and `pqsearch run` on the
-    `spec.toml` there fine-tunes and exports the plan. Raises `UserError` for unknown costs, budgets that no plan holds, and
+    directory of its own, `run_dir`, below the first one: the same call again measures nothing twice, and `pqsearch run` on its
+    `spec` fine-tunes and exports the plan. Raises `UserError` for unknown costs, budgets that no plan holds, and
     too few evaluations.
     """
     run = RunDirectory.existing(run_dir)
@@ -45,13 +45,14 @@ def resolve(run_dir: str | Path, budgets: Mapping[str, float], *, evaluate: bool
         )
     expected = found.best(space)
     plan = space.decode(expected.genes)
-    folder = run.path / "resolved" / f"{_words(budgets)}-{plan.hash[:8]}"
+    name = f"resolved/{_words(budgets)}-{plan.hash[:8]}"
     return {
         **_plain(expected, space),
         "budgets": dict(spec.budgets),
         "evaluations": state.done,
-        "run_dir": str(folder),
-        "measured": _measure(run, spec, plan, folder) if evaluate else None,
+        "run_dir": run.below(name),
+        "spec": str(RunDirectory(run.below(name)).spec),
+        "measured": _measure(run, spec, plan, name) if evaluate else None,
     }
 
 
@@ -99,20 +100,20 @@ def _words(budgets: Mapping[str, float]) -> str:
     return "_".join(f"{name}-{limit:g}" for name, limit in sorted(budgets.items())) or "same"
 
 
-def _measure(run: RunDirectory, spec: Spec, plan: Plan, folder: Path) -> dict[str, Any]:
+def _measure(run: RunDirectory, spec: Spec, plan: Plan, name: str) -> dict[str, Any]:
     """Let workers measure one plan, as often as a search measures its leaders, from the same baseline."""
     from pqsearch.pipeline import opened
 
-    file = folder.parent / f"{folder.name}.json"
+    file = run.path / f"{name}.json"
     run.write(file, plan.to_json())
-    with opened(_alone(spec, file, folder)) as pipeline:
+    with opened(_alone(spec, file, run.below(name))) as pipeline:
         pipeline.run.take_baseline(run)
         pipeline.search()
-    (row,) = read_study(RunDirectory(folder).journal).leading(1)
+    (row,) = read_study(pipeline.run.journal).leading(1)
     return row
 
 
-def _alone(spec: Spec, file: Path, folder: Path) -> Spec:
+def _alone(spec: Spec, file: Path, run_dir: str) -> Spec:
     """A study of this one plan."""
     values = spec.to_dict()
     study = values["study"]
@@ -120,7 +121,7 @@ def _alone(spec: Spec, file: Path, folder: Path) -> Spec:
     values["study"] = {
         **kept,
         "name": f"{study['name']}-resolved",
-        "run_dir": str(folder),
+        "run_dir": run_dir,
         "objectives": study["objectives"][:1],
         "plans": [str(file)],
         "evaluations": 1,

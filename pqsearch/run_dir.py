@@ -12,31 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pqsearch.environment import as_sent, run_folder
+from pqsearch.environment import run_folder
 from pqsearch.errors import UserError
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.place import DatabasePlace, FilePlace, Place
 from pqsearch.latency_file import digest
+from pqsearch.same_spec import differences
 from pqsearch.spec import LatencySpec, Spec, load_spec
+from pqsearch.store import results, store_of
+from pqsearch.store_url import is_url
 
-#: Keys that may change between two commands on one run directory: they do not touch what was measured.
-FREE_KEYS = (
-    "workers",
-    "study.evaluations",
-    "study.confirm",
-    "study.retest",
-    "study.hours",
-    "study.patience",
-    "budgets",
-    "algorithm",
-    "halving",
-    "study.run_dir",
-    "study.storage",
-    "study.optuna_log",
-    "data.cache",
-    "latency.table",  # where it is; what stands in it is compared
-    "export",
-)
 #: Temporary names of files being written, as `tempfile` makes them.
 HALF_WRITTEN = ".*-????????"
 
@@ -63,10 +48,14 @@ def write_atomically(path: Path, content: str | bytes, *, private: bool = False)
 
 
 class RunDirectory:
-    """Paths of a run, its JSON files read and written, and where its journal is."""
+    """Paths of a run, its JSON files read and written, and where its journal is.
+
+    `path` may be its address in a store: then the paths are those of this machine's copy.
+    """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
+        self.store = store_of(path)
+        self.path = Path(path).absolute() if self.store is None else self.store.folder
         self.spec = self.path / "spec.toml"
         self.layers = self.path / "layers.json"
         self.latency = self.path / "latency.json"  # a copy of the table that the spec names
@@ -103,7 +92,35 @@ class RunDirectory:
 
     @classmethod
     def of(cls, spec: Spec) -> RunDirectory:
-        return cls(run_folder(spec.run_dir))
+        return cls(spec.run_dir if is_url(spec.run_dir) else run_folder(spec.run_dir))
+
+    @property
+    def where(self) -> str:
+        """What leads any machine to it, as `study.run_dir` does."""
+        return str(self.path) if self.store is None else self.store.url
+
+    def below(self, name: str) -> str:
+        """As `where`, of a run directory of its own below this one."""
+        return str(self.path / name) if self.store is None else self.store.below(name)
+
+    def push(self) -> None:
+        """Take what has changed to the store, if there is one."""
+        if self.store is not None:
+            self.store.push()
+
+    def bring(self, *names: str) -> None:
+        """What a machine needs of the run to work on it: files of these names (or below them) as they are in the store."""
+        if self.store is not None:
+            self.store.pull(lambda name: name.startswith(names), theirs=True)
+            with writable(self.path):
+                for folder in (self.logs, self.scratch):
+                    folder.mkdir(exist_ok=True)
+
+    def remove(self, path: Path) -> None:
+        """A file of the run, wherever it is."""
+        if self.store is not None:
+            self.store.forget(path.relative_to(self.path).as_posix())
+        path.unlink(missing_ok=True)
 
     @cached_property
     def journal(self) -> Place:
@@ -119,6 +136,7 @@ class RunDirectory:
         study = self.journal.begin(name)
         if study is not None and not self.database.is_file():
             self.write(self.database, {"study": study})
+            self.push()  # who does not find the key begins another study, and pays again
         self._forget_journal()
 
     def _forget_journal(self) -> None:
@@ -128,6 +146,10 @@ class RunDirectory:
     def existing(cls, path: str | Path) -> RunDirectory:
         """A run directory that holds a run, else a `UserError`."""
         run = cls(path)
+        if run.store is not None and run.store.objects.look(run.spec.name) is not None:
+            run.store.pull(results)
+            with writable(run.path):
+                run.logs.mkdir(exist_ok=True)
         if not (run.spec.is_file() and run.logs.is_dir()):
             raise UserError(
                 f"{path}: is not a run directory (it has no spec.toml and logs/); `pqsearch run SPEC` makes one"
@@ -146,7 +168,7 @@ class RunDirectory:
         with writable(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if self._unused():
-                self.latency.unlink(missing_ok=True)
+                self.remove(self.latency)
             elif self.spec.exists():
                 self.compare(spec)
             # A hidden file is what a kill in this very place left of spec.toml.
@@ -186,12 +208,9 @@ class RunDirectory:
 
     def compare(self, spec: Spec) -> None:
         """Refuse a spec that asks for something else than the run here was made with."""
-        before, now = _flat(self.read_spec().to_dict()), _flat(spec.to_dict())
         problems = [
-            f"{key}: the run in {self.path} has {_say(before, key)}, the spec {_say(now, key)}; "
-            "use that value or another study.run_dir"
-            for key in sorted(before.keys() | now.keys())
-            if _plain(before.get(key)) != _plain(now.get(key)) and not key.startswith(FREE_KEYS)
+            f"{key}: the run in {self.path} has {had}, the spec {has}; use that value or another study.run_dir"
+            for key, had, has in differences(self.read_spec(), spec)
         ]
         problems += self._other_latencies(spec)
         if spec.study.storage is None and self.database.is_file():
@@ -256,24 +275,3 @@ def writable(path: Path) -> Iterator[None]:
             f"study.run_dir: cannot write in {path} ({error.strerror or error}); mend that and the same command continues, "
             "or give another folder"
         ) from None
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {
-            k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()
-        }
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return {k: v for i, inner in enumerate(value) for k, v in _flat(inner, f"{prefix}[{i}]").items()}
-    return {prefix: value}
-
-
-def _plain(value: Any) -> Any:
-    """A value without what a cluster puts before the paths in it."""
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return as_sent(value) if isinstance(value, str) else value
-
-
-def _say(values: Mapping[str, Any], key: str) -> str:
-    return repr(values[key]) if key in values else "nothing"

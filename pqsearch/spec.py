@@ -52,7 +52,10 @@ class StudySpec(_Section):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of everything random.")
     evaluations: int = Field(100, ge=1, description="Distinct plans to evaluate.")
-    run_dir: str | None = Field(None, description="Folder of the run; `runs/<name>` unless given.")
+    run_dir: str | None = Field(
+        None,
+        description="Folder of the run, or its address in a store, as `s3://BUCKET/FOLDER`; `runs/<name>` unless given.",
+    )
     storage: str | None = Field(
         None,
         description="Where the journal is kept: `postgresql://USER@HOST/DATABASE`; a file in the run directory unless given.",

@@ -17,6 +17,7 @@ from pqsearch.own import load_own, own_options
 from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS
 from pqsearch.samplers import SEVERAL, sampler_problems
 from pqsearch.searchers import searcher_problems
+from pqsearch.store_url import url_problems
 
 #: What can be measured of a plan.
 SCORES = ("accuracy", "loss")
@@ -253,6 +254,8 @@ def _study_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[
     known = _fields(("study",), root)
     if isinstance(storage := study.get("storage"), str):
         yield from _storage_problems(storage)
+    if isinstance(run_dir := study.get("run_dir"), str):
+        yield from url_problems(run_dir)
     objectives = study.get("objectives", known["objectives"].default)
     if isinstance(objectives, list) and objectives and all(isinstance(name, str) for name in objectives):
         yield from _objective_problems(objectives, data)

@@ -154,7 +154,7 @@ def resolved_table(found: Mapping[str, Any]) -> str:
         lines += [
             f"measured  proxy accuracy {mean:.3f} ± {error:.3f}, {len(repeats)} times on {measured['images']} images: "
             + ("as expected" if inside else "not as expected: trust this, not the forecast"),
-            f"next      pqsearch run {found['run_dir']}/spec.toml fine-tunes and exports it",
+            f"next      pqsearch run {found['spec']} fine-tunes and exports it",
         ]
     return "\n".join(lines)
 

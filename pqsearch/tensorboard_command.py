@@ -11,6 +11,7 @@ from pqsearch.errors import UserError
 from pqsearch.event_files import EventFiles
 from pqsearch.journal.lock import Lock
 from pqsearch.run_dir import RunDirectory, writable
+from pqsearch.store_session import looking_on
 from pqsearch.study import read_study
 from pqsearch.study_fold import ENDED
 from pqsearch.study_state import StudyState
@@ -33,7 +34,8 @@ def write_event_files(
         raise UserError(f"--plans {most}: must be a whole number, at least 1")
     if not run.journal.exists():
         raise UserError(f"{run.path}: no search has begun here; `pqsearch search SPEC` begins it, then run this again")
-    with writable(run.path), Lock(run.path / "tensorboard.lock", wait_seconds=0.0):
+    looking = looking_on(run.store if follow else None)
+    with looking, writable(run.path), Lock(run.path / "tensorboard.lock", wait_seconds=0.0):
         fresh = run.tensorboard.with_name(f".{run.tensorboard.name}-new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pqsearch import environment
+from tests import s3
 
 environment.set_defaults()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -58,6 +59,23 @@ def no_threads_left_spinning() -> Iterator[None]:
     yield
     if torch and threads:
         torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[s3.Server]:
+    """An S3 server for all tests that want one."""
+    with s3.server() as found:
+        yield found
+
+
+@pytest.fixture
+def s3_bucket(s3_server: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Bucket]:
+    """A bucket of the test's own, the keys to it in the environment, and a cache of the test's own."""
+    for name, value in s3.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield s3_server.bucket()
+    s3_server.ask_for_keys(False)
 
 
 @pytest.fixture(scope="session")

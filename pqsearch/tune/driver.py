@@ -36,6 +36,7 @@ def search(
     Raises `UserError` when the run directory is held by another process, `SearchAborted` when workers cannot start or when
     Ray ends under the search.
     """
+    run.push()  # the baseline, from where every machine brings it to itself
     local.connect(local.render(spec, verbose))
     name = actor.name_of(spec)
     study = actor.start(name, spec.to_dict(), run, info.to_json(), baseline)
@@ -80,7 +81,7 @@ def _fit(
             "seat": tune.grid_search(seats),
             "study": name,
             "spec": spec.without_passwords().to_dict(),  # Tune writes it down
-            "run_dir": str(run.path),
+            "run_dir": run.where,
         },
         tune_config=tune.TuneConfig(
             scheduler=scheduler,

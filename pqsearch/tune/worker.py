@@ -22,6 +22,7 @@ from pqsearch.study_fold import Key
 from pqsearch.tune.beats import Beats
 from pqsearch.tune.lane import Lane
 from pqsearch.tune.time_limits import TimeLimits
+from pqsearch.tune.workplace import Workplace
 
 #: How long one `step` lasts at least: Tune's own loop takes a few hundred results a second, from all workers together.
 STEP_SECONDS = 5.0
@@ -46,13 +47,13 @@ class Worker(tune.Trainable):
         self.beats.start()
         started = time.monotonic()
         try:
+            self.place = Workplace(RunDirectory(config["run_dir"]), self.seat)
             self.context = self.load(config)
         except Exception as error:
             ray.get(self.study.setup_failed.remote(self.seat, f"{type(error).__name__}: {error}"))
             raise
-        logs = RunDirectory(config["run_dir"]).logs
-        self.started = logs / f"started-{self.seat}.jsonl"
-        self.limits = TimeLimits([rung.max_seconds for rung in spec.rungs], logs / f"hung-{self.seat}.log")
+        self.started = self.place.started
+        self.limits = TimeLimits([rung.max_seconds for rung in spec.rungs], self.place.hung)
         capacity = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -71,6 +72,7 @@ class Worker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         rows, scalars = [], {}
         deadline, poll = time.monotonic() + STEP_SECONDS, POLL_SECONDS
+        self.place.tidy()
         while time.monotonic() < deadline:
             item = self.lane.next()
             if item is not None:
@@ -92,6 +94,7 @@ class Worker(tune.Trainable):
     def cleanup(self) -> None:
         self.lane.flush()
         self.beats.stop()
+        self.place.tidy(last=True)
         ray.get(self.study.leave.remote(self.seat, self.incarnation, "the worker ended"))
 
     def _begin(self, results: Sequence[Result], number: int, holding: Sequence[Key]) -> Callable[[], dict[str, Any]]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from cluster.nodes import check_nodes, node_problems, other_versions, room, room_words, small_words
+from cluster.nodes import _look_at, _sign, check_nodes, node_problems, other_versions, room, room_words, small_words
 from pqsearch import environment
+from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import WorkersSpec, parse_spec
 from tests.conftest import small_spec
+from tests.s3 import Bucket
 
-RUN = Path("/mnt/runs/small")
+RUN = "/mnt/runs/small"
 
 
 def _answer(**changes: Any) -> dict[str, Any]:
@@ -29,6 +31,12 @@ def test_a_node_that_has_all_is_no_problem() -> None:
         (_answer(missing=[("data.root", "/data")]), "data.root: /data does not exist on node a (b, c0ffee);"),
         (_answer(shared=False), "study.run_dir: what is written to /mnt/runs/small is not seen on node a (b, c0ffee);"),
         (_answer(writable=False), "study.run_dir: /mnt/runs/small may not be written to on node a (b, c0ffee);"),
+        (
+            _answer(
+                store="study.run_dir: s3://runs/small: the store gives no access (403); check the keys, and what they may do"
+            ),
+            "study.run_dir: s3://runs/small: the store gives no access (403); check the keys, and what they may do (on node a (b, c0",
+        ),
         (
             _answer(versions={"optuna": "not installed"}),
             "workers: node a (b, c0ffee) has no package optuna; install it there",
@@ -81,5 +89,25 @@ def test_a_cluster_that_is_too_small_is_told_what_it_has() -> None:
 def test_on_one_machine_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said: list[str] = []
-    check_nodes(parse_spec(small_spec()), tmp_path / "nowhere", said.append)
+    check_nodes(parse_spec(small_spec()), RunDirectory(tmp_path / "nowhere"), said.append)
     assert said == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_a_sign_in_the_run_directory_is_seen_by_who_looks_at_the_same_one(
+    kind: str, tmp_path: Path, s3_bucket: Bucket
+) -> None:
+    where = s3_bucket.url() if kind == "store" else str(tmp_path / "run")
+    run = RunDirectory(where)
+    run.scratch.mkdir(parents=True)
+    with _sign(run) as sign:
+        assert _look_at(RunDirectory(run.where), sign) == {"shared": True, "writable": True}
+    assert _look_at(RunDirectory(run.where), sign) == {"shared": False, "writable": True}
+
+
+def test_a_node_that_the_store_does_not_let_in_says_so(s3_bucket: Bucket) -> None:
+    with _sign(RunDirectory(s3_bucket.url())) as sign:
+        s3_bucket.server.ask_for_keys(True)
+        answer = _look_at(RunDirectory(s3_bucket.url()), sign)
+        s3_bucket.server.ask_for_keys(False)
+    assert "the store gives no access" in answer["store"]

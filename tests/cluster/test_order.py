@@ -47,6 +47,11 @@ def test_a_cache_may_be_a_folder_of_each_node() -> None:
     assert order_of(data__cache="/scratch/me").paths_below("/pqsearch")["data.cache"] == "/scratch/me"
 
 
+def test_a_run_directory_in_a_store_is_where_it_is_from_everywhere() -> None:
+    order = order_of(study__run_dir="s3://runs/small?region=eu-west-1")
+    assert order.spec_below("/pqsearch").run_dir == "s3://runs/small?region=eu-west-1"
+
+
 def test_the_spec_that_is_sent_holds_what_was_set_and_no_defaults() -> None:
     order = order_of()
     sent = tomllib.loads(order.spec_below("/pqsearch").to_toml(defaults=False))
