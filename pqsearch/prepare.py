@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.plan import ModelInfo
 from pqsearch.plan_file import given_plans
@@ -20,6 +19,7 @@ from search_spaces.space import Space
 from trainers.baseline import initial_model
 from trainers.coupling import Traced
 from trainers.data import Splits, split
+from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset
 from trainers.layers import trace
 
@@ -41,7 +41,7 @@ class Prepared:
 
 def load_data(spec: Spec) -> tuple[Dataset, Splits]:
     """The images and who uses which: training, scoring, selecting."""
-    dataset = rooms.load("datasets", spec.data.name)(spec.data.root, spec.data.cache, **spec.data.options)
+    dataset = dataset_of(spec.data)
     return dataset, split(dataset, spec.data)
 
 

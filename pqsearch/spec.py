@@ -23,6 +23,7 @@ PATH_KEYS = (
     ("data", "root"),
     ("data", "validation"),
     ("data", "cache"),
+    ("data", "folder"),
     ("model", "weights"),
     ("model", "folder"),
     ("algorithm", "folder"),
@@ -101,7 +102,12 @@ class StudySpec(_Section):
 class DataSpec(_RoomSection):
     """The images. Further keys are the dataset's own options."""
 
-    name: str = Field(description="Dataset: a file in `trainers/datasets/`.")
+    name: str = Field(
+        description="Dataset: a file in `trainers/datasets/`, `torchvision:<name>`, or your own `module:function`."
+    )
+    folder: str | None = Field(
+        None, description="Where `module:function` is found; the spec's own folder unless given."
+    )
     root: str | None = Field(None, description="Folder or archive of the data, where the dataset needs one.")
     score_images: int = Field(
         1000, ge=1, description="Training images, stratified, kept out of all training, that score plans."
@@ -445,7 +451,7 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     study = data.get("study")
     if isinstance(study, dict) and isinstance(plans := study.get("plans"), list):
         study["plans"] = [str(Path(path).expanduser().absolute()) if isinstance(path, str) else path for path in plans]
-    for section in ("model", "algorithm"):
+    for section in ("data", "model", "algorithm"):
         table = data.get(section)
         name = table.get("name") if isinstance(table, dict) else None
         if (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -114,6 +114,23 @@ def _field(loc: tuple[str | int, ...], root: type[BaseModel]) -> FieldInfo | Non
     return _fields(tuple(names[:-1]), root).get(names[-1]) if names else None
 
 
+#: What a section's name may be beside the files of its room.
+_MORE = {
+    "algorithms": ", optuna:<Sampler> or your own module:Class",
+    "datasets": ", torchvision:<name> or your own module:function",
+}
+
+
+def _torchvision_problems(name: str, options: Mapping[str, Any], section: str, known: Sequence[str]) -> Iterator[str]:
+    """Torchvision's sets are listed in a file of the room, which is read like those that have a name there."""
+    sets = rooms.constants("datasets", "_torchvision")["SETS"]
+    wanted = name.partition(":")[2]
+    if wanted not in sets:
+        yield f"{section}.name: unknown set {name!r}{rooms.nearest(wanted, list(sets))}, choose from {', '.join(sets)}"
+        return
+    yield from rooms.problems_with(rooms.signature("datasets", "_torchvision"), name, options, section, known)
+
+
 def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
     """Names and options of room files; works on raw values, so that these come with the type errors.
 
@@ -137,7 +154,10 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
         if room == "algorithms" and name.startswith("tune:"):
             yield from searcher_problems(name.removeprefix("tune:"), options, section)
             continue
-        if room == "algorithms" and ":" in name:
+        if room == "datasets" and name.startswith("torchvision:"):
+            yield from _torchvision_problems(name, options, section, known)
+            continue
+        if room in ("algorithms", "datasets") and ":" in name:
             try:
                 declared = own_options(load_own(name, table.get("folder"), f"{section}.{key}"))
             except UserError as error:
@@ -147,9 +167,7 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
             continue
         problem = rooms.unknown(room, name)
         if problem:
-            yield f"{section}.{key}: {problem}" + (
-                ", optuna:<Sampler> or your own module:Class" if room == "algorithms" else ""
-            )
+            yield f"{section}.{key}: {problem}" + (_MORE.get(room, ""))
             continue
         for line in rooms.option_problems(room, name, options, section, also=known):
             option = line.partition(":")[0].removeprefix(f"{section}.")

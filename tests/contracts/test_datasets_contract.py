@@ -22,6 +22,8 @@ def _root(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str | Non
         return str(write_tree(picture_tree(), folder / "images"))
     if name == "cifar10":
         return str(fake_cifar(folder / "cifar", monkeypatch))
+    if name == "cifar100":
+        return str(fake_cifar(folder / "cifar", monkeypatch, images=200, classes=100))
     return None
 
 

@@ -65,7 +65,11 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"model": None}, ["model: is required, got nothing"],
     ),
     "missing key": (
-        {"data": {}}, ["data.name: is required (Dataset: a file in `trainers/datasets/`.), got nothing"],
+        {"data": {}},
+        [
+            "data.name: is required (Dataset: a file in `trainers/datasets/`, `torchvision:<name>`, or your own "
+            "`module:function`.), got nothing"
+        ],
     ),
     "section that is a list": ({"study": [{"name": "a"}]}, ["study: must be a table (a [section]), got [{'name': 'a'}]"]),
     "section that is a number": ({"workers": 3}, ["workers: must be a table (a [section]), got 3"]),
@@ -163,7 +167,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "half-open range": ({"finetune__label_smoothing": 1.0}, ["finetune.label_smoothing: must be in [0, 1), got 1.0"]),
     "unknown dataset": (
         {"data__name": "digit"},
-        [f"data.name: unknown name 'digit', did you mean 'digits'?, choose from {_choices('datasets')}"],
+        [
+            f"data.name: unknown name 'digit', did you mean 'digits'?, choose from {_choices('datasets')}, "
+            "torchvision:<name> or your own module:function"
+        ],
     ),
     "option out of range": ({"data__test_images": 3}, ["data.test_images: must be from 50 to 1500, got 3"]),
     "unknown model": (

@@ -108,16 +108,18 @@ def same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def fake_cifar(folder: Path, monkeypatch: Any, images: int = 20) -> Path:
-    """Files in the layout of CIFAR-10's originals, with the digests that torchvision checks set to theirs."""
+def fake_cifar(folder: Path, monkeypatch: Any, images: int = 20, classes: int = 10) -> Path:
+    """Files in the layout of CIFAR's originals, with the digests that torchvision checks set to theirs."""
     import hashlib
     import pickle
 
-    from torchvision.datasets import CIFAR10
+    from torchvision import datasets
 
-    base = folder / CIFAR10.base_folder
+    kind: Any = datasets.CIFAR10 if classes == 10 else datasets.CIFAR100
+    base = folder / kind.base_folder
     base.mkdir(parents=True)
     rng = np.random.default_rng(0)
+    key, labels = ("label_names", "labels") if classes == 10 else ("fine_label_names", "fine_labels")
 
     def put(name: str, content: dict[str, Any]) -> list[str]:
         data = pickle.dumps(content)
@@ -126,11 +128,13 @@ def fake_cifar(folder: Path, monkeypatch: Any, images: int = 20) -> Path:
 
     def batch(number: int) -> dict[str, Any]:
         pixels = rng.integers(0, 256, (images, 3072), dtype=np.uint8)
-        return {"data": pixels, "labels": [(number + row) % 10 for row in range(images)]}
+        return {"data": pixels, labels: [(number + row) % classes for row in range(images)]}
 
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    monkeypatch.setattr(CIFAR10, "train_list", [put(f"data_batch_{n}", batch(n)) for n in range(1, 6)])
-    monkeypatch.setattr(CIFAR10, "test_list", [put("test_batch", batch(0))])
-    meta = put("batches.meta", {"label_names": names})
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]})
+    ten = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    names = ten if classes == 10 else [f"class {number}" for number in range(classes)]
+    train = [f"data_batch_{n}" for n in range(1, 6)] if classes == 10 else ["train"]
+    monkeypatch.setattr(kind, "train_list", [put(name, batch(n)) for n, name in enumerate(train, start=1)])
+    monkeypatch.setattr(kind, "test_list", [put("test_batch" if classes == 10 else "test", batch(0))])
+    meta = put("batches.meta" if classes == 10 else "meta", {key: names})
+    monkeypatch.setattr(kind, "meta", {"filename": meta[0], "key": key, "md5": meta[1]})
     return folder

@@ -160,12 +160,13 @@ def _pixels(data: bytes | str, mode: str, size: int | None) -> NDArray[np.uint8]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return "not an image that Pillow knows" if isinstance(error, Image.UnidentifiedImageError) else str(error)
     if size is not None:
-        picture = _resized(picture, size)
+        picture = resized(picture, size)
     pixels = np.asarray(picture)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _resized(picture: Any, size: int) -> Any:
+def resized(picture: Any, size: int) -> Any:
+    """With a shorter side of `size` pixels, and the centre of it."""
     width, height = picture.size
     if (width, height) == (size, size):
         return picture
