@@ -156,7 +156,9 @@ def noise_of(candidates: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def _accuracies(result: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("test_accuracy", "test_images", "test_standard_error", "select_accuracy", "select_images")
-    return {key: result[key] for key in keys}
+    # A run that was begun by an earlier version does not have it, nor one with few classes.
+    more = {key: result[key] for key in ("test_top5_accuracy",) if key in result}
+    return {**{key: result[key] for key in keys}, **more}
 
 
 def _costs(measured: Mapping[str, float], baseline: Mapping[str, float]) -> dict[str, Any]:

@@ -71,6 +71,8 @@ def summary_table(summary: Mapping[str, Any]) -> str:
         found = summary.get(role)
         if found:
             accuracy = f"{100 * found['test_accuracy']:.2f} ± {100 * found['test_standard_error']:.2f}"
+            if "test_top5_accuracy" in found:
+                accuracy += f", top-5 {100 * found['test_top5_accuracy']:.2f}"
             rows.append(
                 (role, accuracy, f"{found['macs'] / 1e6:.2f}", f"{found['params'] / 1e3:.1f}",
                  f"{found['mean_weight_bits']:.2f}", f"{found['mean_act_bits']:.2f}", f"{found['size_bytes'] / 1024:.1f}")

@@ -21,6 +21,8 @@ from trainers.quantized import quantizers, step_parameters
 from trainers.schedules import schedule
 from trainers.seeds import derive, seeded
 
+#: How many first answers count as well where results are reported.
+TOP = 5
 #: Step sizes are small numbers beside weights: at the full learning rate a short fine-tune drives some of them to zero,
 #: and with them their channels, for good.
 STEP_SHARE = 0.1
@@ -193,13 +195,30 @@ def parameter_groups(model: nn.Module, weight_decay: float, step_share: float = 
     return [group for group in groups if group["params"]]
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """Of each image (count,): whether its class comes first, and whether it is among the first `TOP`; and the mean cross-entropy."""
+
+    right: NDArray[np.bool_]
+    among: NDArray[np.bool_]
+    loss: float
+
+
 @torch.inference_mode()
-def evaluate(model: nn.Module, loader: Loader) -> tuple[NDArray[np.bool_], float]:
-    """Which images (count,) the model gets right, and its mean cross-entropy."""
+def evaluate_all(model: nn.Module, loader: Loader) -> Evaluated:
+    """A model on all images of a loader, in order."""
     model.eval()
-    right, loss = [], 0.0
+    right, among, loss = [], [], 0.0
     for images, labels in loader.plain():
         outputs = model(images)
         right.append((outputs.argmax(1) == labels).cpu().numpy())
+        first = outputs.topk(min(TOP, outputs.shape[1])).indices
+        among.append((first == labels[:, None]).any(1).cpu().numpy())
         loss += float(functional.cross_entropy(outputs.float(), labels, reduction="sum"))
-    return np.concatenate(right), loss / len(loader)
+    return Evaluated(np.concatenate(right), np.concatenate(among), loss / len(loader))
+
+
+def evaluate(model: nn.Module, loader: Loader) -> tuple[NDArray[np.bool_], float]:
+    """Which images (count,) the model gets right, and its mean cross-entropy."""
+    found = evaluate_all(model, loader)
+    return found.right, found.loss

@@ -292,7 +292,8 @@ def _table(heads: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], word
 
 
 def _percent(found: Mapping[str, Any]) -> str:
-    return f"{100 * found['test_accuracy']:.2f} ± {100 * found['test_standard_error']:.2f} %"
+    top = f", top-5 {100 * found['test_top5_accuracy']:.2f} %" if "test_top5_accuracy" in found else ""
+    return f"{100 * found['test_accuracy']:.2f} ± {100 * found['test_standard_error']:.2f} %{top}"
 
 
 def _count(value: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pqsearch.errors import UserError
 from pqsearch.plan import Plan
@@ -14,6 +15,7 @@ from pqsearch.spec import FinetuneSpec
 from tests.trainers.small import CPU, PLAN, TRAINING, same_weights, small_context, small_spec
 from trainers import files
 from trainers.compress import compress
+from trainers.datasets._types import Dataset
 from trainers.full import evaluate_test, finetune, select_and_test, time_step
 from trainers.proxy import Context
 
@@ -141,6 +143,22 @@ def test_a_rate_that_is_too_high_is_named_with_its_role(context: Context, tmp_pa
 def test_testing_reports_images_and_their_standard_error(context: Context) -> None:
     tested = evaluate_test(context.baseline, context.dataset, CPU)
     assert tested.keys() == {"test_accuracy", "test_images", "test_standard_error"}
+
+
+def test_with_many_classes_the_first_five_answers_are_reported_too() -> None:
+    labels = np.arange(60) % 30
+    images = np.zeros((60, 1, 1, 1), np.uint8)
+    data = Dataset(images, labels, images, labels, tuple(map(str, range(30))), (0.0,), (1.0,), "made up")
+
+    class Fixed(nn.Module):
+        """Answers 0, 1, 2, ... in this order whatever it sees."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return -torch.arange(30.0).repeat(len(x), 1)
+
+    tested = evaluate_test(Fixed(), data, CPU)
+    assert tested["test_accuracy"] == pytest.approx(1 / 30)
+    assert tested["test_top5_accuracy"] == pytest.approx(5 / 30)
 
 
 @pytest.mark.parametrize("plan", [None, PLAN])
