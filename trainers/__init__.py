@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from trainers.compress import compress
+from trainers.datasets._types import Dataset
 
-__all__ = ["compress"]
+__all__ = ["Dataset", "compress"]
