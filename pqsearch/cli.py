@@ -172,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
     init = add("init", "write a commented spec to start from", "pqsearch init my.toml", _init)
     init.add_argument("path", nargs="?", default="spec.toml", help="the file to write (spec.toml)")
     dashboard_command.add(add)
-    runs_command.add(add)
+    runs_command.add(add, _with_spec)
     job_commands.add_commands(add, _with_spec)
     return top
 

@@ -1,4 +1,4 @@
-"""`pqsearch runs` and `pqsearch compare`: the runs under one folder, and plans beside each other."""
+"""`pqsearch runs`, `compare` and `apply`: the runs under one folder, plans beside each other, a plan on other weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 
-def add(add_command: Callable[[str, str, str, Any], argparse.ArgumentParser]) -> None:
+def add(
+    add_command: Callable[[str, str, str, Any], argparse.ArgumentParser],
+    with_spec: Callable[[argparse.ArgumentParser], argparse.ArgumentParser],
+) -> None:
     """Make the subcommands."""
     listing = add_command(
         "runs", "list the runs under a folder, what they found and how far they are", "pqsearch runs runs", _runs
@@ -24,6 +27,13 @@ def add(add_command: Callable[[str, str, str, Any], argparse.ArgumentParser]) ->
     beside.add_argument("plans", metavar="RUN_DIR|PLAN.json", nargs="+", help="two plans or more, of one network")
     beside.add_argument("--all", action="store_true", help="show also what is the same in all")
     beside.add_argument("--out", metavar="FILE.html", help="a picture as well")
+    put = add_command(
+        "apply", "put a plan on other weights of the same network, calibrated and not trained",
+        "pqsearch apply runs/digits/plan.json other.toml --set model.weights=other.pth --out applied", _apply,
+    )  # fmt: skip
+    put.add_argument("plan", metavar="PLAN.json", help="a plan from anywhere")
+    with_spec(put)
+    put.add_argument("--out", metavar="FOLDER", required=True, help="a new folder for plan and weights")
 
 
 def _runs(options: argparse.Namespace) -> int:
@@ -46,4 +56,14 @@ def _compare(options: argparse.Namespace) -> int:
     if options.out:
         write_picture(plans, options.out)
         print(options.out)
+    return 0
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from pqsearch.spec import load_spec
+
+    spec = load_spec(options.spec, options.set)
+    from pqsearch.applying import apply_plan
+
+    print(json.dumps(apply_plan(options.plan, spec, options.out), indent=2))
     return 0

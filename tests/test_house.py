@@ -101,6 +101,7 @@ FLOORS = (
         "pqsearch.latency",
         "pqsearch.pipeline",
         "pqsearch.check",
+        "pqsearch.applying",
         "pqsearch.dashboard",
     ),
     (
