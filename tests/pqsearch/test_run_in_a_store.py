@@ -1,12 +1,9 @@
-"""Whole runs whose directory is in a store: from begin to end, killed, and continued on machines that share nothing else."""
+"""Whole runs whose directory is in a store, from begin to end; `tests/long/test_killed_in_a_store.py` kills one."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,31 +11,8 @@ import pytest
 import pqsearch
 from pqsearch.cli import main
 from pqsearch.resolving import resolve
-from pqsearch.run_dir import RunDirectory
-from pqsearch.store_owner import look
-from tests.chaos.ledger import Ledger
-from tests.chaos.processes import SearchProcess
 from tests.conftest import write_spec
 from tests.s3 import SECRET, Bucket, Server
-
-WAIT_SECONDS = 300.0
-#: More than is through before somebody has looked.
-MANY = 400
-
-
-def _until(condition: Callable[[], bool], search: SearchProcess) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert search.running and time.monotonic() < deadline, search.log.read_text()[-3000:]
-        time.sleep(0.05)
-
-
-def _acknowledged(ledger: Ledger, least: int) -> Callable[[], bool]:
-    def enough() -> bool:
-        ledger.look()
-        return len(ledger.acknowledged) >= least
-
-    return enough
 
 
 def test_a_run_goes_from_begin_to_end_and_is_all_there_without_the_copy(
@@ -92,56 +66,6 @@ def test_a_run_goes_from_begin_to_end_and_is_all_there_without_the_copy(
     assert resolve(url, {"flops": 0.5}, evaluate=False)["run_dir"].startswith(
         f"s3://{s3_bucket.name}/small/resolved/flops-0.5-"
     )
-
-
-def test_a_search_that_is_killed_goes_on_where_its_journal_is_and_nowhere_else(
-    s3_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    spec = write_spec(tmp_path, study__evaluations=MANY, study__run_dir=s3_bucket.url())
-    run = RunDirectory(s3_bucket.url())
-    ledger = Ledger(run.path)
-    killed = SearchProcess(spec, tmp_path / "killed.txt")
-    try:
-        _until(_acknowledged(ledger, 20), killed)
-    finally:
-        killed.end()
-    ledger.look()
-    paid = len(ledger.acknowledged)
-    assert 20 <= paid < MANY
-
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
-        assert main(["search", str(spec)]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert f"its journal is a file on {look(run.store.objects).host}, in {run.path}," in line  # type: ignore[union-attr]
-        assert "run the command there, or keep the journal of another run in PostgreSQL (study.storage)" in line
-
-    again = SearchProcess(spec, tmp_path / "again.txt")
-    try:
-        _until(_acknowledged(ledger, paid + 10), again)
-        assert "goes on there" in again.log.read_text()
-        again.process.send_signal(signal.SIGTERM)
-        assert again.wait() == 130
-    finally:
-        again.end()
-    ledger.look()
-    assert (ledger.lost, ledger.twice) == (set(), set())
-
-    # It was given back, with everything that it had: now it is any machine's.
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
-    other = RunDirectory(s3_bucket.url())
-    assert other.path != run.path
-    moved = SearchProcess(
-        spec, tmp_path / "moved.txt", arguments=["--set", f"study.evaluations={len(ledger.acknowledged) // 2}"]
-    )
-    try:
-        assert moved.wait() == 0, moved.log.read_text()
-    finally:
-        moved.end()
-    assert (other.path / "journal.jsonl").read_bytes().startswith((run.path / "journal.jsonl").read_bytes())
-    before, after = ledger.acknowledged, Ledger(other.path)
-    after.look()
-    assert before <= after.acknowledged and after.twice == set()
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
