@@ -22,6 +22,7 @@ def space_of(spec: Spec, info: ModelInfo, latency: LatencyTable | None = None) -
         act_bits=spec.space.act_bits,
         channel_multiple=spec.space.channel_multiple,
         pin=_pins(spec, info),
+        layers=spec.space.layers,
         budgets=spec.budgets,
         objectives=spec.study.costs,
         per_channel_steps=_per_channel(spec),

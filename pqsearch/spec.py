@@ -214,6 +214,10 @@ class SpaceSpec(_Section):
     first_last_bits: int = Field(
         8, ge=0, le=32, description="Bits of the first and last layer, which are not searched; 0 searches them too."
     )
+    layers: dict[str, dict[str, list[float]]] = Field(
+        {},
+        description='Levels of their own for layers by pattern: `{ "layer1.*" = { weight_bits = [4, 8] } }`; the last that matches.',
+    )
     pin: dict[str, dict[str, float]] = Field(
         {}, description='Knobs held fixed, by layer: `{ "conv1" = { weight_bits = 8 } }`.'
     )

@@ -385,6 +385,18 @@ def _space_problems(space: Mapping[str, Any]) -> Iterator[str]:
     bits = space.get("first_last_bits", 0)
     if _number(bits) and 0 < bits <= FLOAT_BITS and not _legal_bits(bits):
         yield f"space.first_last_bits: must be 2 to 8, 32 for float, or 0 to search them, got {bits}"
+    patterns = space.get("layers")
+    for pattern, knobs in patterns.items() if isinstance(patterns, dict) else ():
+        for knob, levels in knobs.items() if isinstance(knobs, dict) else ():
+            where = f"space.layers.{pattern}.{knob}"
+            if knob not in KNOBS:
+                yield f"{where}: unknown knob, choose from {', '.join(KNOBS)}"
+            elif levels == []:
+                yield f"{where}: must not be empty, got []"
+            else:
+                for index, value in enumerate(levels if isinstance(levels, list) else []):
+                    if problem := _level_problem(knob, value):
+                        yield f"{where}[{index}]: {problem}"
     pin = space.get("pin")
     for layer, knobs in pin.items() if isinstance(pin, dict) else ():
         for knob, value in knobs.items() if isinstance(knobs, dict) else ():

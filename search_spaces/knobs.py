@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from pqsearch.errors import UserError
 from pqsearch.plan import GroupInfo, ModelInfo
@@ -28,21 +29,51 @@ def knobs(
     act_bits: Sequence[int],
     channel_multiple: int,
     pin: Mapping[str, Mapping[str, float]],
+    layers: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> list[Knob]:
-    """A prune_rate knob per prunable group, weight_bits and act_bits knobs per layer. `UserError` for wrong pins."""
+    """A prune_rate knob per prunable group, weight_bits and act_bits knobs per layer.
+
+    `layers` gives those whose names match a pattern levels of their own; of several patterns the last counts, and a pin before all.
+    Raises `UserError` for pins and patterns that are wrong.
+    """
     _check_pins(info, pin)
+    _check_patterns(info, layers)
     table = []
     for index, group in enumerate(info.groups):
         pinned = [pin[layer]["prune_rate"] for layer in group.layers if "prune_rate" in pin.get(layer, {})]
         if group.prunable:
-            rates = realised(group, pinned[:1] or prune_rate, channel_multiple)
-            table.append(Knob("prune_rate", index, group.name, rates))
+            wanted = pinned[:1] or _levels("prune_rate", group.layers, prune_rate, layers)
+            table.append(Knob("prune_rate", index, group.name, realised(group, wanted, channel_multiple)))
     for kind, levels in (("weight_bits", weight_bits), ("act_bits", act_bits)):
         for index, layer in enumerate(info.layers):
             fixed = pin.get(layer.name, {}).get(kind)
-            values = tuple(sorted(set(map(int, levels)))) if fixed is None else (int(fixed),)
+            mine = _levels(kind, (layer.name,), levels, layers)
+            values = tuple(sorted(set(map(int, mine)))) if fixed is None else (int(fixed),)
             table.append(Knob(kind, index, layer.name, values))
     return table
+
+
+def _levels(
+    kind: str, names: Sequence[str], usual: Sequence[float], layers: Mapping[str, Mapping[str, Sequence[float]]]
+) -> Sequence[float]:
+    """The levels of a knob of these layers, which share it."""
+    found = usual
+    for pattern, levels in layers.items():
+        if kind in levels and any(fnmatchcase(name, pattern) for name in names):
+            found = levels[kind]
+    return found
+
+
+def _check_patterns(info: ModelInfo, layers: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    names = [layer.name for layer in info.layers]
+    problems = []
+    for pattern in layers:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            close = difflib.get_close_matches(pattern, names, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            problems.append(f"space.layers.{pattern}: matches no layer of the model{hint}; `pqsearch check` lists them")
+    if problems:
+        raise UserError(problems)
 
 
 def realised(group: GroupInfo, rates: Iterable[float], channel_multiple: int) -> tuple[float, ...]:

@@ -37,13 +37,14 @@ class Space:
         act_bits: Sequence[int] = (FLOAT_BITS,),
         channel_multiple: int = 1,
         pin: Mapping[str, Mapping[str, float]] | None = None,
+        layers: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
         budgets: Mapping[str, float] | None = None,
         objectives: Sequence[str] = (),
         per_channel_steps: bool = True,
         latency: LatencyTable | None = None,
     ) -> None:
         self.info, self.latency = info, latency
-        self.knobs = knobs(info, prune_rate, weight_bits, act_bits, channel_multiple, pin or {})
+        self.knobs = knobs(info, prune_rate, weight_bits, act_bits, channel_multiple, pin or {}, layers or {})
         if all(len(knob.values) == 1 for knob in self.knobs):
             raise UserError(
                 "space: nothing varies: every knob has one level. Give prune_rate, weight_bits or act_bits more; "
@@ -56,9 +57,9 @@ class Space:
         self.grid = {
             kind: values
             for kind, values in (
-                ("prune_rate", tuple(sorted(set(prune_rate), reverse=True))),
-                ("weight_bits", tuple(sorted(set(weight_bits)))),
-                ("act_bits", tuple(sorted(set(act_bits)))),
+                ("prune_rate", tuple(sorted(_all_levels("prune_rate", prune_rate, layers), reverse=True))),
+                ("weight_bits", tuple(sorted(_all_levels("weight_bits", weight_bits, layers)))),
+                ("act_bits", tuple(sorted(_all_levels("act_bits", act_bits, layers)))),
             )
             if kind in self.kinds
         }
@@ -199,3 +200,10 @@ class Space:
                     problems.append(f"plan.{section}.{name}: the model has no such {section[:-1]}{hint}")
         if problems:
             raise UserError(problems)
+
+
+def _all_levels(
+    kind: str, usual: Sequence[float], layers: Mapping[str, Mapping[str, Sequence[float]]] | None
+) -> set[float]:
+    """What a kind of knob may be set to anywhere."""
+    return set(usual).union(*(levels.get(kind, ()) for levels in (layers or {}).values()))

@@ -153,6 +153,14 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"study__evaluations": 160, "algorithm": {"name": "optuna:NSGAIISampler", "population_size": 5000}},
         ["algorithm.population_size: must be at most study.evaluations, which is 160, got 5000"],
     ),
+    "levels of a pattern": (
+        {"space__layers": {"layer1.*": {"weight_bits": [4, 9], "bits": [2], "act_bits": []}}},
+        [
+            "space.layers.layer1.*.weight_bits[1]: must be 2 to 8, or 32 for float, got 9",
+            "space.layers.layer1.*.bits: unknown knob, choose from prune_rate, weight_bits, act_bits",
+            "space.layers.layer1.*.act_bits: must not be empty, got []",
+        ],
+    ),
     "list entry not a choice": (
         {"data__augment": ["crop", "rot"]},
         [

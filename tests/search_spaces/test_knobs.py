@@ -21,8 +21,10 @@ def _kept(channels: int, rates: tuple[float, ...], unit: int = 1, multiple: int 
     return [channels_kept(channels, rate) for rate in realised(_group(channels, unit), rates, multiple)]
 
 
-def _table(pin: dict[str, dict[str, float]] | None = None) -> list[Knob]:
-    return knobs(tangled(), RATES, (8, 2, 4, 2), (4,), 1, pin or {})
+def _table(
+    pin: dict[str, dict[str, float]] | None = None, layers: dict[str, dict[str, list[float]]] | None = None
+) -> list[Knob]:
+    return knobs(tangled(), RATES, (8, 2, 4, 2), (4,), 1, pin or {}, layers or {})
 
 
 def _knob(table: list[Knob], kind: str, name: str) -> Knob:
@@ -117,3 +119,28 @@ def test_wrong_pins_are_all_reported_with_the_way_out() -> None:
     assert misspelt.startswith("space.pin.gruoped: the model has no such layer, did you mean 'grouped'?")
     assert fixed.startswith("space.pin.head.prune_rate: cannot be pruned (outputs of the network), got 0.5")
     assert shared.startswith("space.pin.depthwise.prune_rate: must be 0.5 as of 'stem'")
+
+
+def test_layers_that_match_a_pattern_have_levels_of_their_own_and_the_last_pattern_counts() -> None:
+    table = _table(layers={"s*": {"weight_bits": [3, 5]}, "side": {"weight_bits": [6], "act_bits": [8, 2]}})
+    assert _knob(table, "weight_bits", "stem").values == (3, 5)
+    assert _knob(table, "weight_bits", "side").values == (6,)
+    assert _knob(table, "act_bits", "side").values == (2, 8)
+    assert _knob(table, "weight_bits", "head").values == (2, 4, 8) and _knob(table, "act_bits", "stem").values == (4,)
+
+
+def test_a_group_takes_the_rates_of_whichever_of_its_layers_matches() -> None:
+    table = _table(layers={"depth*": {"prune_rate": [0.0, 0.5]}})
+    assert _knob(table, "prune_rate", "stem").values == (0.5, 0.0)
+    assert _knob(table, "prune_rate", "grouped").values == realised(_group(6, 2), RATES, 1)
+
+
+def test_a_pin_counts_before_every_pattern() -> None:
+    table = _table(pin={"side": {"weight_bits": 8}}, layers={"*": {"weight_bits": [2, 3]}})
+    assert _knob(table, "weight_bits", "side").values == (8,)
+    assert _knob(table, "weight_bits", "stem").values == (2, 3)
+
+
+def test_a_pattern_that_matches_nothing_is_named_with_the_nearest_layer() -> None:
+    with pytest.raises(UserError, match=r"^space.layers.steam: matches no layer of the model, did you mean 'stem'\?"):
+        _table(layers={"steam": {"weight_bits": [2]}})
