@@ -22,6 +22,7 @@ from trainers.data import Splits, split
 from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset
 from trainers.layers import trace
+from trainers.teacher import teacher_of
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ def prepare(spec: Spec) -> Prepared:
         raise UserError(problems)
     dataset, splits = data
     model = attempt(lambda: initial_model(spec, dataset))
+    teacher = spec.finetune.teacher
+    if teacher is not None:
+        attempt(lambda: teacher_of(teacher, dataset))
     traced = attempt(lambda: trace(model, dataset.input_shape)) if model is not None else None
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
     if space is not None:

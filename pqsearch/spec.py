@@ -139,6 +139,10 @@ class ModelSpec(_Section):
     )
 
 
+class TeacherSpec(ModelSpec):
+    """Another network than the float baseline to learn from. It needs `weights`."""
+
+
 class TrainSpec(_Section):
     """What the baseline and the full fine-tune have in common."""
 
@@ -184,8 +188,12 @@ class FinetuneSpec(TrainSpec):
     """The full fine-tune of the plans that came out best, of the uniform plans and of the float baseline."""
 
     distillation: float = Field(
-        0.0, ge=0, le=1, description="Share of the loss taken from the float baseline's outputs."
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the loss taken from a teacher's outputs: the float baseline's, or `teacher`'s.",
     )
+    teacher: TeacherSpec | None = Field(None, description="A network to learn from, with the keys of `[model]`.")
     temperature: float = Field(2.0, gt=0, description="Temperature of the distillation.")
     quantizer_lr: float = Field(
         0.1, gt=0, le=1, description="Learning rate of the quantiser steps, as a share of `lr`."
@@ -455,8 +463,12 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     study = data.get("study")
     if isinstance(study, dict) and isinstance(plans := study.get("plans"), list):
         study["plans"] = [str(Path(path).expanduser().absolute()) if isinstance(path, str) else path for path in plans]
-    for section in ("data", "model", "algorithm"):
-        table = data.get(section)
+    finetune = data.get("finetune")
+    teacher = finetune.get("teacher") if isinstance(finetune, dict) else None
+    for key in ("weights", "folder"):
+        if isinstance(teacher, dict) and isinstance(teacher.get(key), str):
+            teacher[key] = str(Path(teacher[key]).expanduser().absolute())
+    for table in (data.get("data"), data.get("model"), data.get("algorithm"), teacher):
         name = table.get("name") if isinstance(table, dict) else None
         if (
             isinstance(table, dict)

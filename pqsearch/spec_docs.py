@@ -92,7 +92,7 @@ def _type_words(kind: Any) -> str:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin is list:
         return f"list of {_type_words(arguments[0])}"
-    if origin is dict:
+    if origin is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return "table"
     if arguments:
         return _type_words(arguments[0])

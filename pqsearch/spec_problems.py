@@ -121,6 +121,17 @@ _MORE = {
 }
 
 
+def _model_problems(key: str, table: Any) -> Iterator[str]:
+    name = table.get("name") if isinstance(table, dict) else None
+    if not isinstance(name, str) or ":" in name:
+        return
+    problem = rooms.unknown("models", name)
+    if problem:
+        yield f"{key}.name: {problem}, torchvision:<name> or your own module:function"
+    elif isinstance(options := table.get("options", {}), dict):
+        yield from rooms.option_problems("models", name, options, f"{key}.options")
+
+
 def _torchvision_problems(name: str, options: Mapping[str, Any], section: str, known: Sequence[str]) -> Iterator[str]:
     """Torchvision's sets are listed in a file of the room, which is read like those that have a name there."""
     sets = rooms.constants("datasets", "_torchvision")["SETS"]
@@ -173,13 +184,15 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
             option = line.partition(":")[0].removeprefix(f"{section}.")
             close = difflib.get_close_matches(option, known, n=1) if "unknown option" in line else []
             yield f"{section}.{option}: unknown key, did you mean {close[0]!r}?" if close else line
-    model_table = data.get("model")
-    if isinstance(model_table, dict) and isinstance(name := model_table.get("name"), str) and ":" not in name:
-        problem = rooms.unknown("models", name)
-        if problem:
-            yield f"model.name: {problem}, torchvision:<name> or your own module:function"
-        elif isinstance(options := model_table.get("options", {}), dict):
-            yield from rooms.option_problems("models", name, options, "model.options")
+    yield from _model_problems("model", data.get("model"))
+    finetune = data.get("finetune")
+    teacher = finetune.get("teacher") if isinstance(finetune, dict) else None
+    yield from _model_problems("finetune.teacher", teacher)
+    if isinstance(teacher, dict):
+        if teacher.get("weights") is None:
+            yield "finetune.teacher.weights: is required, got nothing; name the state dict of the network to learn from"
+        if not finetune.get("distillation"):  # type: ignore[union-attr]
+            yield "finetune.distillation: must be more than 0 with a teacher, got 0; say how much of the loss is the teacher's"
     budgets = data.get("budgets")
     if isinstance(budgets, dict):
         for budget, limit in budgets.items():

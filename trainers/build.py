@@ -19,33 +19,38 @@ SHOWN_KEYS = 3
 
 
 def build_model(
-    name: str, options: Mapping[str, Any], classes: int, input_shape: tuple[int, ...], folder: str | None = None
+    name: str,
+    options: Mapping[str, Any],
+    classes: int,
+    input_shape: tuple[int, ...],
+    folder: str | None = None,
+    key: str = "model",
 ) -> nn.Module:
     """The network `name` for images of `input_shape` (channels, height, width).
 
     `name` is a file in `trainers/models/`, `torchvision:<name>` or `module:function`, looked for in `folder` first.
-    A user's function gets `options`, and `classes` and `in_channels` if it takes them. Raises `UserError`.
+    A user's function gets `options`, and `classes` and `in_channels` if it takes them. Raises `UserError` about the section `key`.
     """
     if name.startswith("torchvision:"):
-        return _torchvision(name.removeprefix("torchvision:"), options, classes)
+        return _torchvision(name.removeprefix("torchvision:"), options, classes, key)
     if ":" in name:
-        return _users(name, options, classes, input_shape[0], folder)
+        return _users(name, options, classes, input_shape[0], folder, key)
     problem = rooms.unknown("models", name)
     if problem:
-        raise UserError(f"model.name: {problem}, torchvision:<name> or module:function")
-    return _call(rooms.load("models", name), (classes, input_shape[0]), {}, options)
+        raise UserError(f"{key}.name: {problem}, torchvision:<name> or module:function")
+    return _call(rooms.load("models", name), (classes, input_shape[0]), {}, options, key)
 
 
-def _torchvision(name: str, options: Mapping[str, Any], classes: int) -> nn.Module:
+def _torchvision(name: str, options: Mapping[str, Any], classes: int, key: str) -> nn.Module:
     from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:
         raise UserError(
-            f"model.name: torchvision has no classification network {name!r}{rooms.nearest(name, known, most=3)}"
+            f"{key}.name: torchvision has no classification network {name!r}{rooms.nearest(name, known, most=3)}"
         )
     function = models.get_model_builder(name)
-    return _call(function, (), {"weights": None, "num_classes": classes, **_quiet(function)}, options)
+    return _call(function, (), {"weights": None, "num_classes": classes, **_quiet(function)}, options, key)
 
 
 def _quiet(function: Any) -> dict[str, Any]:
@@ -53,31 +58,35 @@ def _quiet(function: Any) -> dict[str, Any]:
     return {"aux_logits": False, "init_weights": True} if function.__name__ in ("googlenet", "inception_v3") else {}
 
 
-def _users(name: str, options: Mapping[str, Any], classes: int, in_channels: int, folder: str | None) -> nn.Module:
-    function = load_own(name, folder, "model.name")
+def _users(
+    name: str, options: Mapping[str, Any], classes: int, in_channels: int, folder: str | None, key: str
+) -> nn.Module:
+    function = load_own(name, folder, f"{key}.name")
     try:
         parameters = set(inspect.signature(function).parameters)
     except ValueError:
         parameters = set()
     offered = {"classes": classes, "num_classes": classes, "in_channels": in_channels}
     taken = {key: value for key, value in offered.items() if key in parameters and key not in options}
-    return _call(function, (), taken, options)
+    return _call(function, (), taken, options, key)
 
 
-def _call(function: Any, arguments: tuple[Any, ...], given: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:
+def _call(
+    function: Any, arguments: tuple[Any, ...], given: Mapping[str, Any], options: Mapping[str, Any], key: str
+) -> nn.Module:
     try:
         model = function(*arguments, **{**given, **options})
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"model.options: the model cannot be built with {dict(options)}: {type(error).__name__}: {reason}"
+            f"{key}.options: the model cannot be built with {dict(options)}: {type(error).__name__}: {reason}"
         ) from None
     if not isinstance(model, nn.Module):
-        raise UserError(f"model.name: must give a torch.nn.Module, got {type(model).__name__}")
+        raise UserError(f"{key}.name: must give a torch.nn.Module, got {type(model).__name__}")
     return model
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, key: str = "model") -> None:
     """Load a state dict, strictly. `{"state_dict": ...}` and the `module.` of data-parallel training are seen through.
 
     Raises `UserError` for a missing or unreadable file and for keys that do not fit, naming the first few.
@@ -85,14 +94,14 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"model.weights: {path} does not exist; give a state dict written by torch.save") from None
+        raise UserError(f"{key}.weights: {path} does not exist; give a state dict written by torch.save") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"model.weights: {path} is not a state dict of plain tensors ({reason})") from None
+        raise UserError(f"{key}.weights: {path} is not a state dict of plain tensors ({reason})") from None
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise UserError(f"model.weights: {path} is not a state dict: must map names to tensors")
+        raise UserError(f"{key}.weights: {path} is not a state dict: must map names to tensors")
     state = {key.removeprefix("module."): value for key, value in found.items()}
     wanted = model.state_dict()
     # Older checkpoints lack the batch counters, which nothing here depends on.
@@ -112,7 +121,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     ]
     if parts:
         raise UserError(
-            f"model.weights: {path} does not fit the model: it {'; '.join(parts)}; check model.name and model.options"
+            f"{key}.weights: {path} does not fit the model: it {'; '.join(parts)}; check {key}.name and {key}.options"
         )
     model.load_state_dict(state)
 

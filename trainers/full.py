@@ -22,6 +22,7 @@ from trainers.datasets._types import Dataset
 from trainers.loop import Diverged, Trainer, evaluate, evaluate_all
 from trainers.proxy import Context, calibrate, compressed
 from trainers.seeds import derive
+from trainers.teacher import teacher_of
 
 #: With so many classes and fewer the first five answers say little.
 FEW_CLASSES = 20
@@ -49,6 +50,8 @@ def finetune(
     select = Loader(context.dataset, context.splits.select, context.device)
     # The float network too learns from itself as it was: the same training for everyone.
     teacher = context.baseline if settings.distillation else None
+    if settings.distillation and settings.teacher is not None:
+        teacher = teacher_of(settings.teacher, context.dataset).to(context.device).to(memory_format=torch.channels_last)
     more = {
         "distillation": settings.distillation,
         "temperature": settings.temperature,
