@@ -21,7 +21,7 @@ from pqsearch.store import Store
 
 OWNER = "owner.json"
 #: An owner says that it lives so often, and is held to be gone after so many seconds without a sign.
-BEAT_SECONDS, GONE_SECONDS = 20.0, 120.0
+BEAT_SECONDS, GONE_SECONDS = 10.0, 60.0
 #: Claims last moments; one that is older was left by a process that died in between.
 CLAIM_SECONDS = 60.0
 POLL_SECONDS = 2.0
