@@ -16,10 +16,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from pqsearch.environment import RUNS_VARIABLE, run_folder
+from pqsearch.environment import RUNS_VARIABLE
 from pqsearch.hidden import hide_passwords
 from pqsearch.run_dir import HALF_WRITTEN, RunDirectory
-from pqsearch.store_url import is_url
 
 MARK = "pqsearch-file: "
 #: What one job sends: its log is a third longer, and is held in memory by Ray more than once.
@@ -83,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         os.environ[RUNS_VARIABLE] = runs
     else:
         os.environ.setdefault(RUNS_VARIABLE, "~/pqsearch")  # where a job without a folder of its own has put it
-    run = RunDirectory(path if is_url(path) else run_folder(path))
+    run = RunDirectory.named(path)
     if run.store is not None:
         run.store.pull(lambda name: not _left(Path(name)))
     if not run.spec.is_file():

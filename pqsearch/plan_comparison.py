@@ -64,10 +64,11 @@ def compare(plans: Sequence[Named], everything: bool = False) -> str:
     """A table of the layers in which the plans differ (or of all), a column for each plan, and what each plan came to."""
     heads = ("", *(f"[{number}]" for number in range(1, len(plans) + 1)))
     names = [f"[{number}] {one.name}" for number, one in enumerate(plans, start=1)]
-    rows = [row for row in _rows(plans) if everything or len(set(row[1:])) > 1]
+    knobs = list(_rows(plans))
+    rows = [row for row in knobs if everything or len(set(row[1:])) > 1]
     summary = [row for row in _summary(plans) if any(row[1:])]
-    same = len(list(_rows(plans))) - len(rows)
-    left = [] if everything or not same else [f"{same} knobs are the same in all (--all shows them)"]
+    same = len(knobs) - len(rows)
+    left = [] if not same else [f"{same} knobs are the same in all (--all shows them)"]
     return "\n".join([*names, text_table(heads, [*summary, *rows]), *left])
 
 

@@ -92,7 +92,17 @@ class RunDirectory:
 
     @classmethod
     def of(cls, spec: Spec) -> RunDirectory:
-        return cls(spec.run_dir if is_url(spec.run_dir) else run_folder(spec.run_dir))
+        return cls.named(spec.run_dir)
+
+    @classmethod
+    def named(cls, where: str) -> RunDirectory:
+        """By what a spec calls it: an address in a store, or a folder, which on a cluster is below that of all runs."""
+        return cls(where if is_url(where) else run_folder(where))
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run was begun in this machine's folder."""
+        return self.spec.is_file() and self.logs.is_dir()
 
     @property
     def where(self) -> str:
@@ -150,7 +160,7 @@ class RunDirectory:
             run.store.pull(results)
             with writable(run.path):
                 run.logs.mkdir(exist_ok=True)
-        if not (run.spec.is_file() and run.logs.is_dir()):
+        if not run.holds_run:
             raise UserError(
                 f"{path}: is not a run directory (it has no spec.toml and logs/); `pqsearch run SPEC` makes one"
             )

@@ -12,9 +12,6 @@ from pqsearch.run_dir import RunDirectory
 from pqsearch.study import read_study
 from pqsearch.tables import text_table
 
-#: Folders inside a run, where no other run is looked for.
-INSIDE = ("logs", "scratch", "checkpoints", "plans", "tensorboard")
-
 
 def list_runs(root: str | Path) -> list[dict[str, Any]]:
     """What is known of each run under `root`, the one that was touched last first. Raises `UserError` without such a folder.
@@ -29,8 +26,9 @@ def list_runs(root: str | Path) -> list[dict[str, Any]]:
 
 
 def _runs(folder: Path) -> Iterator[RunDirectory]:
-    if (folder / "spec.toml").is_file() and (folder / "logs").is_dir():
-        yield RunDirectory(folder)
+    run = RunDirectory(folder)
+    if run.holds_run:
+        yield run
         return
     for inner in sorted(folder.iterdir()):
         if inner.is_dir() and not inner.is_symlink() and not inner.name.startswith("."):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainers.models._parts import pooled
+
 
 class PaddedShortcut(nn.Module):
     """Option A: every second pixel, new channels zero. Has no parameters."""
@@ -60,7 +62,7 @@ class ResidualNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+        return self.linear(pooled(x))
 
 
 def _stage(in_channels: int, channels: int, blocks: int, stride: int, shortcut: str) -> nn.Sequential:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 #: "imagenet" is the published network for images of about 224 pixels; "cifar" keeps the resolution of 32-pixel ones longer.
 Stem = Literal["cifar", "imagenet"]
@@ -46,3 +48,15 @@ def unstride(*modules: nn.Module) -> None:
 def scaled(channels: int, width: float) -> int:
     """A share of the published number of channels, at least 8."""
     return max(8, int(channels * width))
+
+
+def strides(stages: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Stage and stride of block after block of stages with so many: each stage but the first begins by halving the size."""
+    for stage, blocks in enumerate(stages):
+        for block in range(blocks):
+            yield stage, 2 if stage and not block else 1
+
+
+def pooled(features: Tensor) -> Tensor:
+    """The mean of each channel over the image: features (batch, channels, height, width) to (batch, channels)."""
+    return functional.adaptive_avg_pool2d(features, 1).flatten(1)

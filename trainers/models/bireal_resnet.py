@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pqsearch.rooms import Doc, Range
-from trainers.models._parts import initialise
+from trainers.models._parts import initialise, pooled, strides
 
 
 class BiRealUnit(nn.Module):
@@ -41,15 +41,14 @@ class BiRealNet(nn.Module):
         )
         parts: list[nn.Module] = []
         channels = width
-        for stage in range(3):
-            for unit in range(units):
-                parts.append(BiRealUnit(channels, width * 2**stage, 2 if stage and not unit else 1))
-                channels = width * 2**stage
+        for stage, stride in strides((units,) * 3):
+            parts.append(BiRealUnit(channels, width * 2**stage, stride))
+            channels = width * 2**stage
         self.units = nn.Sequential(*parts)
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(functional.adaptive_avg_pool2d(self.units(self.stem(x)), 1).flatten(1))
+        return self.linear(pooled(self.units(self.stem(x))))
 
 
 def build(

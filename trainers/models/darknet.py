@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pqsearch.rooms import Doc, Range
-from trainers.models._parts import Stem, conv_norm, initialise, scaled, unstride
+from trainers.models._parts import Stem, conv_norm, initialise, pooled, scaled, unstride
 
 SLOPE = 0.1
 #: Channels of convolutions, 3x3 and behind those 1x1 (negative) ones; "M" halves the size.
@@ -44,7 +43,7 @@ class Darknet(nn.Module):
         self.classifier = nn.Conv2d(in_channels, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.adaptive_avg_pool2d(self.classifier(self.features(x)), 1).flatten(1)
+        return pooled(self.classifier(self.features(x)))
 
 
 class Residual(nn.Module):
@@ -76,7 +75,7 @@ class Darknet53(nn.Module):
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(functional.adaptive_avg_pool2d(self.stages(self.stem(x)), 1).flatten(1))
+        return self.linear(pooled(self.stages(self.stem(x))))
 
 
 def _conv(in_channels: int, channels: int, kernel: int, stride: int = 1) -> nn.Sequential:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pqsearch.rooms import Doc, Range
-from trainers.models._parts import initialise
+from trainers.models._parts import initialise, pooled
 
 BLOCKS = 3
 
@@ -53,7 +53,7 @@ class DenseNet(nn.Module):
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(functional.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
+        return self.linear(pooled(self.features(x)))
 
 
 def build(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.models._parts import conv_norm, initialise
+from trainers.models._parts import conv_norm, initialise, pooled
 
 GROUPS = 32
 #: Of each stage: channels of the bottleneck, channels added to, channels that each block appends.
@@ -53,7 +53,7 @@ class Dpn(nn.Module):
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(functional.adaptive_avg_pool2d(self.blocks(self.stem(x)), 1).flatten(1))
+        return self.linear(pooled(self.blocks(self.stem(x))))
 
 
 def build(classes: int, in_channels: int, *, depth: Literal[26, 92] = 26) -> nn.Module:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from trainers.models._parts import conv_norm, initialise
+from trainers.models._parts import conv_norm, initialise, pooled
 
 #: Of each module: 1x1; before and in the 3x3 branch; before and in the 5x5 branch; behind the pooling. "M" halves the size.
 MODULES: tuple[tuple[int, int, int, int, int, int] | str, ...] = (
@@ -64,7 +63,7 @@ class GoogLeNet(nn.Module):
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(functional.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
+        return self.linear(pooled(self.features(x)))
 
 
 def build(classes: int, in_channels: int) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.models._parts import conv_norm, initialise
+from trainers.models._parts import conv_norm, initialise, pooled
 
 #: Cells of a stage, and channels of the first one.
 CELLS = 6
@@ -68,7 +68,7 @@ class PnasNet(nn.Module):
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(functional.adaptive_avg_pool2d(self.cells(x), 1).flatten(1))
+        return self.linear(pooled(self.cells(x)))
 
 
 def build(classes: int, in_channels: int, *, cell: Literal["A", "B"] = "A") -> nn.Module:

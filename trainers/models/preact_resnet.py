@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.models._parts import initialise
+from trainers.models._parts import initialise, pooled, strides
 
 #: Kernels of a block's convolutions, how many times its channels it writes, and blocks of the four stages.
 NETS: dict[int, tuple[tuple[int, ...], int, tuple[int, ...]]] = {
@@ -56,18 +56,16 @@ class PreActResNet(nn.Module):
         self.stem = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
         parts: list[nn.Module] = []
         channels = 64
-        for stage, number in enumerate(stages):
-            for block in range(number):
-                stride = 2 if stage and not block else 1
-                parts.append(PreActBlock(channels, 64 * 2**stage, expansion, kernels, stride))
-                channels = 64 * 2**stage * expansion
+        for stage, stride in strides(stages):
+            parts.append(PreActBlock(channels, 64 * 2**stage, expansion, kernels, stride))
+            channels = 64 * 2**stage * expansion
         self.blocks = nn.Sequential(*parts)
         self.norm = nn.BatchNorm2d(channels)
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.norm(self.blocks(self.stem(x))))
-        return self.linear(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+        return self.linear(pooled(x))
 
 
 def build(classes: int, in_channels: int, *, depth: Literal[18, 34, 50, 101, 152] = 18) -> nn.Module:

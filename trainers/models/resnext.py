@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pqsearch.rooms import Doc, Range
-from trainers.models._parts import conv_norm, initialise
+from trainers.models._parts import conv_norm, initialise, pooled, strides
 
-STAGES, BLOCKS = 3, 3
+#: Of each stage.
+BLOCKS = (3, 3, 3)
 #: Channels that the first stage writes.
 OUT = 256
 
@@ -39,16 +40,14 @@ class ResNeXt(nn.Module):
         self.stem = conv_norm(in_channels, 64, 3)
         parts: list[nn.Module] = []
         channels = 64
-        for stage in range(STAGES):
-            for block in range(BLOCKS):
-                stride = 2 if stage and not block else 1
-                parts.append(Block(channels, groups * width * 2**stage, OUT * 2**stage, groups, stride))
-                channels = OUT * 2**stage
+        for stage, stride in strides(BLOCKS):
+            parts.append(Block(channels, groups * width * 2**stage, OUT * 2**stage, groups, stride))
+            channels = OUT * 2**stage
         self.blocks = nn.Sequential(*parts)
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(functional.adaptive_avg_pool2d(self.blocks(self.stem(x)), 1).flatten(1))
+        return self.linear(pooled(self.blocks(self.stem(x))))
 
 
 def build(

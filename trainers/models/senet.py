@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pqsearch.rooms import Doc, Range
-from trainers.models._parts import Stem, conv_norm, initialise
+from trainers.models._parts import Stem, conv_norm, initialise, pooled, strides
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
@@ -52,15 +52,14 @@ class SeNet(nn.Module):
             self.stem = nn.Sequential(conv_norm(in_channels, 64, 7, 2), nn.MaxPool2d(3, 2, padding=1))
         parts: list[nn.Module] = []
         channels = 64
-        for stage, number in enumerate(BLOCKS[depth]):
-            for block in range(number):
-                parts.append(Block(channels, 64 * 2**stage, 2 if stage and not block else 1, reduction))
-                channels = 64 * 2**stage
+        for stage, stride in strides(BLOCKS[depth]):
+            parts.append(Block(channels, 64 * 2**stage, stride, reduction))
+            channels = 64 * 2**stage
         self.blocks = nn.Sequential(*parts)
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(functional.adaptive_avg_pool2d(self.blocks(self.stem(x)), 1).flatten(1))
+        return self.linear(pooled(self.blocks(self.stem(x))))
 
 
 def build(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.models._parts import conv_norm, initialise
+from trainers.models._parts import conv_norm, initialise, pooled
 
 STEM = 24
 #: Channels of the first stage, by groups; each next one has twice as many.
@@ -63,7 +63,7 @@ class ShuffleNet(nn.Module):
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(functional.adaptive_avg_pool2d(self.units(self.stem(x)), 1).flatten(1))
+        return self.linear(pooled(self.units(self.stem(x))))
 
 
 def build(classes: int, in_channels: int, *, groups: Literal[2, 3] = 2) -> nn.Module:
