@@ -81,7 +81,9 @@ def _refused(address: str, reason: str) -> Exception:
         return SearchAborted(
             f"Ray did not start on this machine ({reason}); nothing finished is lost; the same command continues"
         )
+    way = (
+        "install one version in both places" if "Version mismatch" in reason else "give the host:port of one that runs"
+    )
     return UserError(
-        f"RAY_ADDRESS: Ray cannot be joined at {address!r} ({reason}); give the host:port of one that runs, or unset it for a Ray "
-        "of this machine's own"
+        f"RAY_ADDRESS: Ray cannot be joined at {address!r} ({reason}); {way}, or unset it for a Ray of this machine's own"
     )

@@ -21,14 +21,13 @@ from pqsearch.leases import Leases
 from pqsearch.plan import Item, Result
 from pqsearch.probing import Probing
 from pqsearch.problem import Algorithm, Finished, Genes, Prior, Problem, Proposal, Wait
+from pqsearch.seats import Seats
 from pqsearch.settings import Settings
 from pqsearch.study_events import check_fingerprint, crowded, failed, moved, probed, reported, worker_died
 from pqsearch.study_fold import Key, Point, Task
 from pqsearch.study_state import StudyState
 from pqsearch.telling import Mover, Telling
 
-#: Set-ups of one seat that may fail in a row before the search gives up with the reason.
-MOST_SETUPS = 3
 #: Workers a candidate may take down before it counts as failed.
 MOST_DEATHS = 2
 #: Proposals in a row that were all evaluated before: the algorithm has nothing new.
@@ -94,10 +93,7 @@ class Study:
         self._told = Telling(algorithm, self._state, settings, target)
         self._leases = Leases(self._state)
         self._halving = Halving(settings, self._state)
-        self._seats: dict[str, str] = {}
-        self._setups: dict[str, list[str]] = {}
-        self._given_up: set[str] = set()  # incarnations that lost their seat without having left it
-        self._unnoticed: set[str] = set()  # seats of workers given up, whose end nobody else has noticed yet
+        self._seats = Seats()
         self._no_more = False  # the algorithm has nothing to propose under a target's present limit
         self.aborted: str | None = None
         wanted = json.loads(json.dumps(dict(fingerprint or {})))  # as it reads back from the journal
@@ -126,12 +122,11 @@ class Study:
 
     def join(self, seat: str, incarnation: str, capacity: Mapping[str, Any]) -> None:
         """A worker sits down. A new incarnation of a seat frees what the old one held."""
-        known = self._seats.get(seat)
+        known = self._seats.at(seat)
         if known and known != incarnation:
             self.leave(seat, None, "another worker took its seat", died=True)
-            self._given_up.add(known)
-        self._unnoticed.discard(seat)
-        self._seats[seat] = incarnation
+            self._seats.displaced(known)
+        self._seats.take(seat, incarnation)
         self._leases.sit(seat, capacity.get("shares"))
 
     def exchange(self, calls: Sequence[Call]) -> list[Answer]:
@@ -141,7 +136,7 @@ class Study:
             self._end_generation()
         if self.aborted or self._state.finished:
             return [Finished()] * len(calls)
-        asking = [call for call in calls if call.number and call.seat not in self._unnoticed]
+        asking = [call for call in calls if call.number and not self._seats.is_lost(call.seat)]
         given = self._hand(asking)
         short = sum(
             call.number - len(keys)
@@ -174,29 +169,27 @@ class Study:
         """A sign of life from a worker that has sat down; False where it was given up. A study that has begun anew meanwhile
         knows it again from here, with the GPU that it `shares`.
         """
-        if incarnation in self._given_up:
-            return False
-        self._seats[seat] = self._seats.get(seat) or incarnation
-        self._leases.sit(seat, shares)
-        return True
+        lives = self._seats.lives(seat, incarnation)
+        if lives:
+            self._leases.sit(seat, shares)
+        return lives
 
     def expect(self, seat: str) -> None:
         """Somebody sits there, of whom a study that has begun anew has not heard yet."""
-        self._seats.setdefault(seat, "")
+        self._seats.expect(seat)
 
     def give_up(self, seat: str, reason: str) -> None:
         """A worker is silent. It counts as one that died, is given nothing more, and what it still brings counts once."""
-        incarnation = self._seats.get(seat)
+        incarnation = self._seats.at(seat)
         if incarnation is None:  # it has not sat down yet
             self.setup_failed(seat, reason)
             return
         self.leave(seat, None, reason, died=True)
-        self._given_up.add(incarnation)
-        self._unnoticed.add(seat)
+        self._seats.give_up(seat, incarnation)
 
     def broke(self, seat: str, incarnation: str, reason: str) -> None:
         """A worker ends because an evaluation raised: it says why itself, before anybody notices that it is gone."""
-        if self._seats.get(seat) == incarnation:
+        if self._seats.at(seat) == incarnation:
             self.give_up(seat, reason)
 
     def report(self, seat: str, results: Sequence[Result]) -> None:
@@ -208,25 +201,14 @@ class Study:
         task = self._state.tasks.get((id, repeat))
         if task is not None and not task.finished:
             self._commit(failed(task, seat, reason))
-            self._setups.pop(seat, None)
+            self._seats.works(seat)
         self._leases.end((id, repeat))
 
     def leave(self, seat: str, incarnation: str | None, reason: str, died: bool = False) -> None:
         """A worker is gone; its items go back to the front of the queue and resume at their rung."""
-        known = self._seats.get(seat)
-        if incarnation is not None and incarnation != known:
+        if not self._seats.leave(seat, incarnation, reason, died):
             return
-        if died and known is None and seat in self._unnoticed:
-            self._unnoticed.discard(seat)
-            return
-        if died and known is None:
-            # It never sat down: a set-up that failed, which the worker may have told already.
-            noted = self._setups.setdefault(seat, [])
-            if noted and noted[-1].startswith("told: "):
-                noted[-1] = noted[-1].removeprefix("told: ")
-            else:
-                self._count_setup(seat, reason)
-        self._seats.pop(seat, None)
+        self.aborted = self._seats.hopeless or self.aborted
         held = self._leases.give_back(seat)
         # Of several nobody can tell which one it was: they are handed out alone from now on, and none is blamed yet.
         alone = len(held) == 1
@@ -238,21 +220,13 @@ class Study:
 
     def setup_failed(self, seat: str, reason: str) -> None:
         """A worker could not load its data or baseline. Three times in a row stop the search with the reason."""
-        self._count_setup(seat, f"told: {reason}")
+        self._seats.setup_failed(seat, reason)
+        self.aborted = self._seats.hopeless or self.aborted
 
     def stumbled(self, seat: str, incarnation: str, reason: str) -> None:
         """A worker's machine failed it, not its candidates: they are handed out again, and the worker counts as not set up."""
         self.leave(seat, incarnation, reason)
         self.setup_failed(seat, reason)
-
-    def _count_setup(self, seat: str, reason: str) -> None:
-        noted = self._setups.setdefault(seat, [])
-        noted.append(reason)
-        if len(noted) >= MOST_SETUPS:
-            reason = reason.removeprefix("told: ")
-            self.aborted = (
-                f"{seat} could not work {len(noted)} times: {reason}; mend that, then the same command continues"
-            )
 
     # What a user looks at
 
@@ -357,7 +331,7 @@ class Study:
                 event |= self._halving.then(event, before.setdefault(result.rung, []))
             expected[key] = result.rung + 1 if climbs and "then" not in event else None
             events.append(event)
-            self._setups.pop(seat, None)
+            self._seats.works(seat)
         self._commit(*events)
         for event in events:
             key = event["id"], event["repeat"]

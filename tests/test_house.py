@@ -22,6 +22,7 @@ FLOORS = (
         "pqsearch.problem",
         "pqsearch.plan_table",
         "pqsearch.settings",
+        "pqsearch.seats",
         "pqsearch.metric_names",
         "pqsearch.drop",
         "pqsearch.target_words",

@@ -9,8 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from pqsearch.study import read_study
 from tests.chaos.ledger import started
 from tests.conftest import small_spec
 from tests.long.ray_head import ROOT, RayHead
+from tests.waiting import until
 
 pytestmark = pytest.mark.long
-WAIT_SECONDS = 600.0
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +39,6 @@ def _write(folder: Path, name: str, **changes: Any) -> Path:
     path = folder / "spec.toml"
     path.write_text(tomli_w.dumps(small_spec(**changes)))
     return path
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.2)
 
 
 def _id(output: str) -> str:
@@ -69,7 +61,7 @@ def test_a_study_is_submitted_attached_to_stopped_continued_and_fetched(head: Ra
     id = _id(first.stdout)
     assert re.fullmatch(r"digits-[0-9a-f]{8}-1", id)
     assert "cluster: room for 2 of 2 workers on 1 node" in first.stdout
-    _until(lambda: (run / "journal.jsonl").is_file() and len(_paid(run)) >= 6)
+    until(lambda: (run / "journal.jsonl").is_file() and len(_paid(run)) >= 6)
     again = head.command("submit", "spec.toml", cwd=tmp_path)
     assert again.stdout.startswith(f"{id}: runs already, attached to it"), again.stderr
 
@@ -121,7 +113,7 @@ def test_a_job_whose_driver_is_killed_is_started_again_and_goes_on(head: RayHead
     run = head.home / "pqsearch" / "runs" / "killed"
     first = head.command("submit", "spec.toml", "--retries", "2", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    _until(lambda: (run / "journal.jsonl").is_file() and len(_paid(run)) >= 2)
+    until(lambda: (run / "journal.jsonl").is_file() and len(_paid(run)) >= 2)
     paid = _paid(run)
     (driver,) = _drivers(head)
     os.kill(driver.pid, signal.SIGKILL)

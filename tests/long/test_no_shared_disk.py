@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,9 @@ from tests import postgres
 from tests.conftest import small_spec
 from tests.long.ray_head import RayHead
 from tests.s3 import Bucket
+from tests.waiting import until
 
 pytestmark = pytest.mark.long
-WAIT_SECONDS, LOOK_SECONDS = 900.0, 0.5
 EVALUATIONS = 150
 
 
@@ -32,13 +30,6 @@ def _submit(head: RayHead, folder: Path, url: str, **changes: Any) -> str:
     found = re.match(r"(\S+): ", done.stdout)
     assert found is not None, done.stdout
     return found[1]
-
-
-def _until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(LOOK_SECONDS)
 
 
 def test_nodes_that_share_no_disk_search_and_fine_tune_together(s3_bucket: Bucket, tmp_path: Path) -> None:
@@ -81,7 +72,7 @@ def test_another_machine_goes_on_with_a_journal_in_a_database_when_the_first_is_
         (tmp_path / "a").mkdir()
         with RayHead(tmp_path / "a") as head:
             _submit(head, tmp_path / "a", s3_bucket.url(), **storage)
-            _until(lambda: _has_tables(database) and len(database.run(measured)) >= 30)
+            until(lambda: _has_tables(database) and len(database.run(measured)) >= 30)
             head.kill()
         before = set(database.run(measured))
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))

@@ -21,6 +21,7 @@ from pqsearch.journal.postgres import PostgresJournal
 from pqsearch.journal.record import StaleEpoch
 from tests.long.proxy import Proxy
 from tests.postgres import PASSWORD, QUOTED, Server, server
+from tests.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -58,13 +59,6 @@ def _types(place: DatabasePlace) -> list[str]:
     return [event["type"] for event in place.read_events()]
 
 
-def _until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_group_that_never_arrived_is_written_over_a_new_connection(postgres: Server, wire: Proxy) -> None:
     journal, place = _open(postgres, wire.port)
     wire.hook = lambda send: None
@@ -81,7 +75,7 @@ def test_a_group_whose_answer_was_lost_is_not_written_twice(postgres: Server, wi
 
     def commit_and_say_nothing(send: Callable[[], None]) -> None:
         send()
-        _until(lambda: len(_types(place)) == 3)
+        until(lambda: len(_types(place)) == 3)
 
     wire.hook = commit_and_say_nothing
     events = journal.append(_marked())
@@ -148,7 +142,7 @@ def test_a_server_that_stays_away_is_one_line_and_what_it_got_in_time_is_there(
 
     def commit_and_go(send: Callable[[], None]) -> None:
         send()
-        _until(lambda: len(_types(place)) == 3)
+        until(lambda: len(_types(place)) == 3)
         wire.refuse = True
 
     wire.hook = commit_and_go
@@ -162,7 +156,7 @@ def test_a_server_that_stays_away_is_one_line_and_what_it_got_in_time_is_there(
         journal.append([{"type": "after"}])
     journal.close()
     wire.cut()
-    _until(lambda: not postgres.run("SELECT FROM pg_locks WHERE locktype = 'advisory'"))
+    until(lambda: not postgres.run("SELECT FROM pg_locks WHERE locktype = 'advisory'"))
     again, events, _ = place.open(CLOCK)
     assert [event["type"] for event in events] == ["first", "marked", "marked"]
     again.close()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,9 @@ from pqsearch.study import read_study
 from tests.chaos.ledger import Ledger, started
 from tests.conftest import small_spec
 from tests.long.ray_head import RayHead
+from tests.waiting import until
 
 pytestmark = pytest.mark.long
-WAIT_SECONDS, LOOK_SECONDS = 600.0, 0.5
 #: Enough that there is time to break something, and to start a worker on every node.
 EVALUATIONS, MANY = 60, 200
 
@@ -34,13 +32,6 @@ def _submit(head: RayHead, folder: Path, name: str = "nodes", **changes: Any) ->
     found = re.match(r"(\S+): ", done.stdout)
     assert found is not None, done.stdout
     return found[1], head.home / "pqsearch" / "runs" / name
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(LOOK_SECONDS)
 
 
 def _measured(ledger: Ledger) -> int:
@@ -81,10 +72,10 @@ def test_a_search_over_three_nodes_loses_one_and_nothing_else(tmp_path: Path) ->
     with RayHead(tmp_path, cpus=1) as head, head.another_node(), head.another_node() as node:
         id, run = _submit(head, tmp_path, study__evaluations=MANY, workers__count=3)
         ledger = Ledger(run)
-        _until(lambda: _measured(ledger) >= 30 and len(_seats(run)) == 3)
+        until(lambda: _measured(ledger) >= 30 and len(_seats(run)) == 3)
         node.kill()
         before = _measured(ledger)
-        _until(lambda: _measured(ledger) >= before + 10)
+        until(lambda: _measured(ledger) >= before + 10)
         # The room of the dead node comes back with another one, which is used at once.
         with head.another_node():
             _ended(head, tmp_path, id, ledger)
@@ -97,10 +88,10 @@ def test_a_node_that_comes_in_mid_search_takes_part(tmp_path: Path) -> None:
         # More than there is time for: a node takes a while to start.
         id, run = _submit(head, tmp_path, study__evaluations=5000)
         ledger = Ledger(run)
-        _until(lambda: _measured(ledger) >= 10)
+        until(lambda: _measured(ledger) >= 10)
         assert len(_seats(run)) == 1
         with head.another_node():
-            _until(lambda: len(_seats(run)) == 2)
+            until(lambda: len(_seats(run)) == 2)
             stopped = head.command("stop", id, cwd=tmp_path)
         assert stopped.returncode == 0, stopped.stderr
     ledger.look()
@@ -111,7 +102,7 @@ def test_a_head_that_dies_takes_nothing_with_it_that_was_measured(tmp_path: Path
     with RayHead(tmp_path) as head:
         first, run = _submit(head, tmp_path)
         ledger = Ledger(run)
-        _until(lambda: _measured(ledger) >= 20)
+        until(lambda: _measured(ledger) >= 20)
         head.kill()
     paid = _measured(ledger)
     with RayHead(tmp_path) as another:
@@ -137,7 +128,7 @@ def test_two_studies_keep_to_their_nodes_and_the_end_of_one_is_nothing_to_the_ot
             for name, evaluations in (("one", 5000), ("other", MANY))
         }
         ledgers = {name: Ledger(run) for name, (_, run) in found.items()}
-        _until(lambda: all(_measured(ledger) >= 5 for ledger in ledgers.values()))
+        until(lambda: all(_measured(ledger) >= 5 for ledger in ledgers.values()))
         (here,), (there,) = (_nodes_of(head, f"{name}/worker-") for name in found)
         assert here != there
         # Where the jobs themselves are: a node that ends takes no study with it.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,11 @@ from pqsearch.store import Store
 from pqsearch.store_owner import Owner, look
 from pqsearch.store_session import at_work, looking_on
 from tests.s3 import Bucket
-
-WAIT_SECONDS = 60.0
+from tests.waiting import until
 
 
 def _session(store: Store, said: list[str] | None = None, database: bool = False) -> AbstractContextManager[Any]:
     return at_work(store, database, (said if said is not None else []).append)
-
-
-def _until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -65,15 +55,15 @@ def test_what_changes_is_taken_there_while_the_work_goes_on(
     monkeypatch.setattr(store_session, "BEAT_SECONDS", 0.05)
     with _session(store):
         (store.folder / "spec.toml").write_text("")
-        _until(lambda: "spec.toml" in s3_bucket.objects())
-        _until(lambda: (found := look(store.objects)) is not None and found.beat > 2)
+        until(lambda: "spec.toml" in s3_bucket.objects())
+        until(lambda: (found := look(store.objects)) is not None and found.beat > 2)
 
 
 def test_a_stage_that_is_done_is_not_kept_waiting(store: Store, s3_bucket: Bucket) -> None:
     with _session(store) as keeper:
         (store.folder / "spec.toml").write_text("")
         keeper.push_soon()
-        _until(lambda: "spec.toml" in s3_bucket.objects())
+        until(lambda: "spec.toml" in s3_bucket.objects())
 
 
 def test_the_next_machine_begins_with_what_the_last_one_left(store: Store, other: Store) -> None:
@@ -136,13 +126,13 @@ def test_a_store_that_is_away_for_a_while_is_told_of_once_and_loses_nothing(
     said: list[str] = []
     with _session(store, said):
         (store.folder / "spec.toml").write_text("")
-        _until(lambda: "spec.toml" in s3_bucket.objects())
+        until(lambda: "spec.toml" in s3_bucket.objects())
         s3_bucket.server.ask_for_keys(True)
         (store.folder / "plan.json").write_text("1")
-        _until(lambda: said)
+        until(lambda: said)
         (store.folder / "plan.json").write_text("22")
         s3_bucket.server.ask_for_keys(False)
-        _until(lambda: s3_bucket.objects().get("plan.json") == b"22")
+        until(lambda: s3_bucket.objects().get("plan.json") == b"22")
     assert len(said) == 1 and said[0].startswith("warning: study.run_dir: s3://") and "goes on" in said[0]
 
 
@@ -172,7 +162,7 @@ def test_who_was_succeeded_takes_nothing_there_any_more(
     ):
         (store.folder / "spec.toml").write_text("")
         Owner.here(other, True).write(other.objects)
-        _until(lambda: said)
+        until(lambda: said)
     assert "spec.toml" not in s3_bucket.objects()
 
 
@@ -182,4 +172,4 @@ def test_who_looks_on_sees_what_comes(store: Store, other: Store, monkeypatch: p
         (store.folder / "logs").mkdir(parents=True)
         (store.folder / "spec.toml").write_text("")
         store.push()
-        _until(lambda: (other.folder / "spec.toml").is_file())
+        until(lambda: (other.folder / "spec.toml").is_file())
