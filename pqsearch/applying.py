@@ -40,10 +40,10 @@ def apply_plan(plan_file: str | Path, spec: Spec, out: str | Path) -> dict[str, 
     device = pick(spec.workers.gpus)
     context = make_context(spec, prepared.dataset, prepared.splits, Path(spec.model.weights), folder, device)
     select = Loader(prepared.dataset, prepared.splits.select, device)
-    before, _ = evaluate(context.baseline, select)
+    before, _ = evaluate(context.baseline, select, context.task)
     model = compressed(context, plan).to(device)
     calibrate(context, model, max(rung.images for rung in spec.rungs))
-    after, _ = evaluate(model, select)
+    after, _ = evaluate(model, select, context.task)
     costs = measure(model, prepared.dataset.input_shape)
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from trainers.data import Splits, split
 from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset
 from trainers.layers import trace
+from trainers.task import Task, checked_task
 from trainers.teacher import teacher_of
 
 
@@ -34,6 +35,7 @@ class Prepared:
     splits: Splits
     traced: Traced
     space: Space
+    task: Task
 
     @property
     def info(self) -> ModelInfo:
@@ -81,6 +83,7 @@ def prepare(spec: Spec) -> Prepared:
     if data is None or problems:
         raise UserError(problems)
     dataset, splits = data
+    task = attempt(lambda: checked_task(spec, len(dataset.classes)))
     model = attempt(lambda: initial_model(spec, dataset))
     teacher = spec.finetune.teacher
     if teacher is not None:
@@ -91,4 +94,4 @@ def prepare(spec: Spec) -> Prepared:
         attempt(lambda: given_plans(spec.study.plans, space))
     if traced is None or space is None or problems:
         raise UserError(problems)
-    return Prepared(spec, dataset, splits, traced, space)
+    return Prepared(spec, dataset, splits, traced, space, task)

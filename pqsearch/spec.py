@@ -26,6 +26,7 @@ PATH_KEYS = (
     ("data", "folder"),
     ("model", "weights"),
     ("model", "folder"),
+    ("task", "folder"),
     ("algorithm", "folder"),
     ("latency", "table"),
 )
@@ -141,6 +142,24 @@ class ModelSpec(_Section):
 
 class TeacherSpec(ModelSpec):
     """Another network than the float baseline to learn from. It needs `weights`."""
+
+
+class TaskSpec(_Section):
+    """What is learned and what counts, in all training and wherever plans are scored; classification unless given."""
+
+    loss: str | None = Field(
+        None,
+        description="Your own `module:function` of outputs and labels, the mean over the batch; cross-entropy unless given.",
+    )
+    loss_options: dict[str, Any] = Field({}, description="Arguments of the loss by name.")
+    metric: str | None = Field(
+        None,
+        description="Your own `module:function`: a score in [0, 1] of each image, of which every accuracy is the mean; 1 where right unless given.",
+    )
+    metric_options: dict[str, Any] = Field({}, description="Arguments of the metric by name.")
+    folder: str | None = Field(
+        None, description="Where `module:function` is found; the spec's own folder unless given."
+    )
 
 
 class TrainSpec(_Section):
@@ -357,6 +376,7 @@ class Spec(_Section):
     study: StudySpec
     data: DataSpec
     model: ModelSpec
+    task: TaskSpec = TaskSpec()
     baseline: BaselineSpec = BaselineSpec()
     space: SpaceSpec = SpaceSpec()
     budgets: dict[str, float] = Field({}, description="Upper limits, one key per file in `search_spaces/budgets/`.")
@@ -477,6 +497,9 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
             and not name.startswith(("torchvision:", "optuna:", "tune:"))
         ):
             table.setdefault("folder", str(folder))
+    task = data.get("task")
+    if isinstance(task, dict) and {"loss", "metric"} & task.keys():
+        task.setdefault("folder", str(folder))
 
 
 def _override(data: dict[str, Any], text: str) -> str | None:

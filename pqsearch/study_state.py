@@ -142,6 +142,7 @@ class StudyState(Fold):
             "times_evaluated": _most_often((entry["rung"], entry["repeat"]) for entry in found.measurements),
             "accuracy": last["accuracy"] if last else None,
             "images": last["images"] if last else None,
+            "deviation": last.get("deviation") if last else None,
             "role": found.role,
             "failure": found.failure,
             "repeats": [entry["accuracy"] for entry in self.last_rung(id)],

@@ -17,6 +17,7 @@ from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
 from trainers.loop import Diverged, Recipe, Trainer, evaluate
 from trainers.seeds import derive, seeded
+from trainers.task import task_of
 
 
 def initial_model(spec: Spec, dataset: Dataset) -> nn.Module:
@@ -55,7 +56,8 @@ def train_baseline(
     made = model
     if settings.epochs:
         loader, select = Loader(dataset, splits.train, device), Loader(dataset, splits.select, device)
-        trainer = Trainer(model, recipe(settings, loader, seed=derive("baseline", spec.study.seed)), device)
+        task = task_of(spec.task)
+        trainer = Trainer(model, recipe(settings, loader, seed=derive("baseline", spec.study.seed), task=task), device)
         checkpoint = folder / "baseline-checkpoint.pth"
         epoch = resume(trainer, checkpoint)
         while epoch < settings.epochs:
@@ -68,14 +70,14 @@ def train_baseline(
                 ) from None
             epoch += 1
             files.save({**trainer.state(), "epoch": epoch}, checkpoint)
-            right, _ = evaluate(trainer.result, select)
+            scores, _ = evaluate(trainer.result, select, task)
             progress(
                 {
                     "done": epoch,
                     "total": settings.epochs,
                     "loss": loss,
-                    "accuracy": float(right.mean()),
-                    "images": len(right),
+                    "accuracy": float(scores.mean()),
+                    "images": len(scores),
                 }
             )
         made = trainer.result

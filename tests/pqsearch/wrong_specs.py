@@ -38,7 +38,7 @@ def _choices(room: str) -> str:
 
 
 SECTIONS = (
-    "study, data, model, baseline, space, budgets, latency, target, sensitivity, algorithm, rungs, halving, quantizer, pruning, "
+    "study, data, model, task, baseline, space, budgets, latency, target, sensitivity, algorithm, rungs, halving, quantizer, pruning, "
     "finetune, export, workers"
 )
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
@@ -142,6 +142,22 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             "target: moves the budget as results arrive, so study.synchronous must be false, got true",
             "study.evaluations: must be at least 24 with a [target], got 10",
         ],
+    ),
+    "loss that names no function": (
+        {"task": {"loss": "focal", "metric": "mine:"}},
+        ["task.loss: must be module:function, got 'focal'", "task.metric: must be module:function, got 'mine:'"],
+    ),
+    "arguments of no loss": (
+        {"task": {"loss_options": {"gamma": 2.0}}},
+        ["task.loss_options: are arguments of task.loss, which is not set; name your function there"],
+    ),
+    "smoothed labels with a loss of one's own": (
+        {"task": {"loss": "mine:focal"}, "finetune__label_smoothing": 0.1},
+        ["finetune.label_smoothing: is a part of cross-entropy, so must be 0 with a task.loss, got 0.1"],
+    ),
+    "unknown key of the task": (
+        {"task": {"los": "mine:focal"}},
+        ["task.los: unknown key, did you mean 'loss'?, choose from loss, loss_options, metric, metric_options, folder"],
     ),
     "plans that are no list": ({"study__plans": "mine.json"}, ["study.plans: must be a list, got 'mine.json'"]),
     "no objective": ({"study__objectives": []}, ["study.objectives: must not be empty, got []"]),
