@@ -67,7 +67,7 @@ def _requirement(kind: str, entry: Any, field: FieldInfo | None) -> str:
         return "must be a finite number"
     words = {
         "int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false",
-        "list": "a list", "dict": "a table", "model": "a table (a [section])",
+        "list": "a list", "dict": "a table", "model": "a table (a [section])", "output": "a name, or an index from 0",
     }  # fmt: skip
     return f"must be {words.get(kind.split('_')[0], kind)}"
 
@@ -127,7 +127,7 @@ def _model_problems(key: str, table: Any) -> Iterator[str]:
         return
     problem = rooms.unknown("models", name)
     if problem:
-        yield f"{key}.name: {problem}, torchvision:<name> or your own module:function"
+        yield f"{key}.name: {problem}, torchvision:<name>, timm:<name> or your own module:function"
     elif isinstance(options := table.get("options", {}), dict):
         yield from rooms.option_problems("models", name, options, f"{key}.options")
 

@@ -12,7 +12,7 @@ from torch import nn
 from pqsearch.errors import UserError
 from pqsearch.spec import Spec, TrainSpec
 from trainers import files
-from trainers.build import build_model, load_weights
+from trainers.build import load_weights, network
 from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
 from trainers.loop import Diverged, Recipe, Trainer, evaluate
@@ -20,15 +20,10 @@ from trainers.seeds import derive, seeded
 from trainers.task import task_of
 
 
-def initial_model(spec: Spec, dataset: Dataset) -> nn.Module:
-    """The network before training: the spec's weights, or an initialisation that depends on the seed alone."""
+def initial_model(spec: Spec, dataset: Dataset, *, weights: bool = True) -> nn.Module:
+    """The network before training: the spec's weights, or without them an initialisation that depends on the seed alone."""
     with seeded(derive("initialisation", spec.study.seed)):
-        model = build_model(
-            spec.model.name, spec.model.options, len(dataset.classes), dataset.input_shape, spec.model.folder
-        )
-    if spec.model.weights:
-        load_weights(model, spec.model.weights)
-    return model
+        return network(spec.model, len(dataset.classes), dataset.input_shape, weights=weights)
 
 
 def train_baseline(

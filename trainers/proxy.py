@@ -68,7 +68,7 @@ def make_context(
     spec: Spec, dataset: Dataset, splits: Splits, baseline: Path, scratch: Path, device: torch.device
 ) -> Context:
     """Load the baseline's weights and trace it; the first evaluation then pays for no loading."""
-    model = initial_model(spec, dataset)
+    model = initial_model(spec, dataset, weights=False)
     load_weights(model, baseline)
     traced = trace(model, dataset.input_shape)
     train = Loader(dataset, splits.train, device)

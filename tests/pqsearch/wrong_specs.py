@@ -54,7 +54,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"workerss": {}}, [f"workerss: unknown key, did you mean 'workers'?, choose from {SECTIONS}"],
     ),
     "unknown key": (
-        {"model__nam": "x"}, ["model.nam: unknown key, did you mean 'name'?, choose from name, weights, options, folder"],
+        {"model__nam": "x"}, ["model.nam: unknown key, did you mean 'name'?, choose from name, weights, options, output, folder"],
     ),
     "unknown key of a rung": (
         {"rungs": [{"kind": "calibrate", "step": 3}]},
@@ -159,6 +159,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"task": {"los": "mine:focal"}},
         ["task.los: unknown key, did you mean 'loss'?, choose from loss, loss_options, metric, metric_options, folder"],
     ),
+    "output that is neither a name nor an index": (
+        {"model__output": 1.5}, ["model.output: must be a name, or an index from 0, got 1.5"],
+    ),
+    "output before the first": ({"model__output": -1}, ["model.output: must be a name, or an index from 0, got -1"]),
     "plans that are no list": ({"study__plans": "mine.json"}, ["study.plans: must be a list, got 'mine.json'"]),
     "no objective": ({"study__objectives": []}, ["study.objectives: must not be empty, got []"]),
     "population too large": (
@@ -200,7 +204,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown model": (
         {"model__name": "cifar_resnets"},
         [f"model.name: unknown name 'cifar_resnets', did you mean 'cifar_resnet'?, choose from {_choices('models')}, "
-         "torchvision:<name> or your own module:function"],
+         "torchvision:<name>, timm:<name> or your own module:function"],
     ),
     "unknown algorithm": (
         {"algorithm": {"name": "tpee"}},
