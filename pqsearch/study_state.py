@@ -169,7 +169,7 @@ class StudyState(Fold):
             "recomputed": self.recomputed,
             "asked": len(self.by_id),
             "duplicates": self.counts["same"],
-            "best": best and {**{key: best[key] for key in ("id", "plan", "costs", "accuracy", "images", "repeats")},
+            "best": best and {**{key: best[key] for key in ("id", "plan", "costs", "accuracy", "images", "deviation", "repeats")},
                               "score": self.scores[best["id"]]},
             "target": self.target(),
             "seconds": seconds,

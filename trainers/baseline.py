@@ -17,7 +17,7 @@ from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
 from trainers.loop import Diverged, Recipe, Trainer, evaluate
 from trainers.seeds import derive, seeded
-from trainers.task import task_of
+from trainers.task import accuracy_of, task_of
 
 
 def initial_model(spec: Spec, dataset: Dataset, *, weights: bool = True) -> nn.Module:
@@ -65,14 +65,15 @@ def train_baseline(
                 ) from None
             epoch += 1
             files.save({**trainer.state(), "epoch": epoch}, checkpoint)
-            scores, _ = evaluate(trainer.result, select, task)
+            found = accuracy_of(evaluate(trainer.result, select, task)[0])
             progress(
                 {
                     "done": epoch,
                     "total": settings.epochs,
                     "loss": loss,
-                    "accuracy": float(scores.mean()),
-                    "images": len(scores),
+                    "accuracy": found.value,
+                    "images": found.images,
+                    "deviation": found.deviation,
                 }
             )
         made = trainer.result

@@ -69,7 +69,7 @@ def finetune(
     else:
         # Before the first epoch: what calibration alone gives may be the best there is.
         best.offer(model, select, 0, context.task)
-    progress({"done": epoch, "total": settings.epochs, "accuracy": best.accuracy, "images": len(select)})
+    progress({"done": epoch, "total": settings.epochs, **best.reached(len(select))})
     while epoch < settings.epochs:
         began = time.monotonic()
         # The same order of images for every plan, so that plans differ and not their luck.
@@ -84,9 +84,7 @@ def finetune(
         best.offer(trainer.result, select, epoch, context.task)
         seconds += time.monotonic() - began
         files.save({**trainer.state(), "epoch": epoch, "best": best.__dict__, "seconds": seconds}, checkpoint)
-        progress(
-            {"done": epoch, "total": settings.epochs, "loss": loss, "accuracy": best.accuracy, "images": len(select)}
-        )
+        progress({"done": epoch, "total": settings.epochs, "loss": loss, **best.reached(len(select))})
     model.load_state_dict(best.weights)
     files.save(best.weights, folder / "weights.pth")
     result = {
@@ -117,6 +115,10 @@ class _Best:
     ) -> None:
         self.accuracy, self.loss, self.epoch, self.deviation = accuracy, loss, epoch, deviation
         self.weights: dict[str, torch.Tensor] = weights or {}
+
+    def reached(self, images: int) -> dict[str, Any]:
+        """For showing."""
+        return {"accuracy": self.accuracy, "images": images, "deviation": self.deviation}
 
     def offer(self, model: nn.Module, select: Loader, epoch: int, task: Task) -> None:
         scores, loss = evaluate(model, select, task)
