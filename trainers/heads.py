@@ -19,6 +19,8 @@ SHAPELESS = (
 )  # fmt: skip
 #: Two outputs are the same up to rounding.
 TOLERANCE = 1e-5
+#: What is added to the weights of a trial, at random: among trained ones, or at the start, some may be zero.
+NOISE = 0.05
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,11 @@ def _alone(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     pruning what several heads share is then a matter of the chosen one.
     """
     trial = copy.deepcopy(model).cpu().eval().requires_grad_(True)
-    images = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in trial.parameters():
+            parameter.add_(NOISE * torch.randn(parameter.shape, generator=random))
+    images = torch.randn(2, *input_shape, generator=random)
     before = trial(images)
     if not isinstance(before, Tensor) or not before.requires_grad:
         return model  # nothing to train by; tracing says so

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -77,17 +77,18 @@ def accuracy_of(scores: NDArray[Any]) -> Accuracy:
 
 def task_of(spec: TaskSpec) -> Task:
     """The functions that `[task]` names. Raises `UserError` where there are none of these names."""
-
-    def load(name: str | None, options: Mapping[str, Any], key: str) -> Function | None:
-        if name is None:
-            return None
-        function = load_own(name, spec.folder, f"task.{key}")
-        return partial(function, **options) if options else function
-
-    return Task(
-        load(spec.loss, spec.loss_options, "loss"),
-        load(spec.metric, spec.metric_options, "metric"),
-    )
+    found: dict[str, Function | None] = {}
+    problems: list[str] = []
+    for key in ("loss", "metric"):
+        name, options = getattr(spec, key), getattr(spec, f"{key}_options")
+        try:
+            function = None if name is None else load_own(name, spec.folder, f"task.{key}")
+            found[key] = partial(function, **options) if function is not None and options else function
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    return Task(**found)
 
 
 def checked_task(spec: Spec, classes: int) -> Task:

@@ -10,7 +10,7 @@ import torch
 from torchvision import models
 
 from pqsearch.errors import UserError
-from pqsearch.spec import ModelSpec, load_spec
+from pqsearch.spec import ModelSpec, load_spec, paths_in
 from tests.conftest import write_spec
 from trainers.build import network
 
@@ -99,3 +99,4 @@ def test_weights_that_want_another_scale_say_so(hub: Path) -> None:
 def test_a_spec_keeps_the_name_of_such_weights_as_it_is(tmp_path: Path) -> None:
     spec = load_spec(write_spec(tmp_path, model={"name": NAME, "weights": WEIGHTS}))
     assert spec.model.weights == WEIGHTS and spec.model.folder is None
+    assert not [key for key, _ in paths_in(spec.to_dict()) if key == "model.weights"]
