@@ -108,6 +108,7 @@ def _paths(spec: Spec) -> list[tuple[str, str]]:
         ("data.root", spec.data.root),
         ("data.validation", spec.data.validation),
         ("model.folder", spec.model.folder),
+        ("task.folder", spec.task.folder),
         ("algorithm.folder", spec.algorithm.folder),
     ]
     return [(key, path) for key, path in found if path is not None]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
@@ -14,6 +17,7 @@ from pqsearch.prepare import prepare
 from pqsearch.rebuild import recipe
 from pqsearch.run_dir import writable, write_atomically
 from pqsearch.spec import Spec
+from trainers.baseline import initial_model
 from trainers.data import Loader
 from trainers.device import pick, set_threads
 from trainers.loop import evaluate
@@ -38,12 +42,15 @@ def apply_plan(plan_file: str | Path, spec: Spec, out: str | Path) -> dict[str, 
         raise UserError(f"{plan_file}: {problem}")
     set_threads(spec.workers.count * spec.workers.cpus)
     device = pick(spec.workers.gpus)
-    context = make_context(spec, prepared.dataset, prepared.splits, Path(spec.model.weights), folder, device)
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = Path(scratch) / "weights.pth"
+        torch.save(initial_model(spec, prepared.dataset).state_dict(), weights)
+        context = make_context(spec, prepared.dataset, prepared.splits, weights, folder, device)
     select = Loader(prepared.dataset, prepared.splits.select, device)
-    before, _ = evaluate(context.baseline, select)
+    before, _ = evaluate(context.baseline, select, context.task)
     model = compressed(context, plan).to(device)
     calibrate(context, model, max(rung.images for rung in spec.rungs))
-    after, _ = evaluate(model, select)
+    after, _ = evaluate(model, select, context.task)
     costs = measure(model, prepared.dataset.input_shape)
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -145,6 +145,6 @@ def evaluate(target: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any
     set_threads(spec.workers.count * spec.workers.cpus)
     device = pick(spec.workers.gpus)
     return {
-        **evaluate_test(model.to(device), prepared.dataset, device),
+        **evaluate_test(model.to(device), prepared.dataset, device, task=prepared.task),
         "measured": measure(model, prepared.dataset.input_shape),
     }

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pqsearch.plan import Accuracy
 from pqsearch.target_words import target_short
 from pqsearch.worker_words import cost_short
 
@@ -207,7 +208,7 @@ def _costs(state: Mapping[str, Any], best: Mapping[str, Any]) -> list[str]:
 
 def _accuracy(state: Mapping[str, Any]) -> str:
     value, images = state["accuracy"], state.get("images")
-    error = f" ± {(value * (1 - value) / images) ** 0.5:.3f}" if images else ""
+    error = f" ± {Accuracy(value, images, state.get('deviation')).standard_error:.3f}" if images else ""
     return f"{value:.3f}{error}"
 
 

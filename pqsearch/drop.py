@@ -36,7 +36,8 @@ def drop_of(measurements: Sequence[Mapping[str, Any]]) -> Drop | None:
     """The mean drop of a plan's measurements; None where they were not compared with the baseline.
 
     Images that only the baseline gets right are `lost`, those that only the plan gets right `gained`: their difference has the
-    variance of McNemar's test, half an image being added to both, so that no finite number of images gives certainty.
+    variance of McNemar's test, half an image being added to both, so that no finite number of images gives certainty. Where
+    images have scores between right and wrong, the sum of their squared differences (`squares`) takes the place of their number.
     Measuring again does not change the images, so the standard error is that of one measurement.
     """
     compared = [row for row in measurements if row.get("lost") is not None]
@@ -46,6 +47,6 @@ def drop_of(measurements: Sequence[Mapping[str, Any]]) -> Drop | None:
     for row in compared:
         lost, gained, images = row["lost"], row["gained"], row["images"]
         value = (lost - gained) / images
-        errors.append(((lost + gained + 1) / images - value**2) ** 0.5 / images**0.5)
+        errors.append(((row.get("squares", lost + gained) + 1) / images - value**2) ** 0.5 / images**0.5)
         values.append(value)
     return Drop(100 * statistics.fmean(values), 100 * statistics.fmean(errors))

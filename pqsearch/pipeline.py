@@ -76,7 +76,9 @@ class Pipeline:
                 self.spec, prepared.dataset, prepared.splits, self.run.path, device, self.progress("baseline")
             )
             results = {
-                **select_and_test(model, prepared.dataset, prepared.splits, device, self.run.baseline_correct),
+                **select_and_test(
+                    model, prepared.dataset, prepared.splits, device, self.run.baseline_correct, prepared.task
+                ),
                 "measured": measure(model, prepared.dataset.input_shape),
             }
             self.run.write(self.run.baseline_results, results)

@@ -239,13 +239,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A fraction of `images` classified rightly, with its binomial standard error."""
+    """The mean score of `images`: the fraction classified rightly, with its binomial standard error, unless the scores of
+    single images have a `deviation` of their own.
+    """
 
     value: float
     images: int
+    deviation: float | None = None
 
     @property
     def standard_error(self) -> float:
+        if self.deviation is not None:
+            return self.deviation / self.images**0.5
         return (self.value * (1 - self.value) / self.images) ** 0.5
 
     def to_json(self) -> dict[str, Any]:
@@ -259,6 +264,7 @@ class Result:
     A diverged or out-of-memory evaluation has `failure` set (the reason in words) and no accuracy; `crowded` says that with more
     than its worker's share of a GPU it may succeed. `recomputed` counts lower rungs that had to be climbed once more before it.
     Of the images scored the float baseline alone gets `lost` right, the plan alone `gained`: known where a target compares them.
+    Of scores that are fractions these are what all images lost and gained together, and `squares` is the sum of their squares.
     """
 
     id: int
@@ -269,8 +275,9 @@ class Result:
     seconds: Mapping[str, float]
     weights: str | None = None  # file left for the next rung
     failure: str | None = None
-    lost: int | None = None
-    gained: int | None = None
+    lost: float | None = None
+    gained: float | None = None
+    squares: float | None = None
     expected: tuple[float, ...] = ()  # cost of each of the item's changes
     crowded: bool = False
     recomputed: int = 0

@@ -14,14 +14,16 @@ from pqsearch.errors import UserError
 from pqsearch.plan import ModelInfo
 from pqsearch.plan_file import given_plans
 from pqsearch.space_of import space_of
-from pqsearch.spec import Spec
+from pqsearch.spec import TORCHVISION, Spec
 from search_spaces.space import Space
 from trainers.baseline import initial_model
 from trainers.coupling import Traced
 from trainers.data import Splits, split
 from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset
+from trainers.heads import check_training
 from trainers.layers import trace
+from trainers.task import Task, checked_task
 from trainers.teacher import teacher_of
 
 
@@ -34,6 +36,7 @@ class Prepared:
     splits: Splits
     traced: Traced
     space: Space
+    task: Task
 
     @property
     def info(self) -> ModelInfo:
@@ -75,20 +78,24 @@ def prepare(spec: Spec) -> Prepared:
             return None
 
     problems.extend(worker_problems(spec))
-    if spec.model.weights and not Path(spec.model.weights).is_file():
-        problems.append(f"model.weights: {spec.model.weights} does not exist; give a state dict written by torch.save")
+    weights = spec.model.weights
+    if weights and not weights.startswith(TORCHVISION) and not Path(weights).is_file():
+        problems.append(f"model.weights: {weights} does not exist; give a state dict written by torch.save")
     data = attempt(lambda: load_data(spec))
     if data is None or problems:
         raise UserError(problems)
     dataset, splits = data
+    task = attempt(lambda: checked_task(spec, len(dataset.classes)))
     model = attempt(lambda: initial_model(spec, dataset))
     teacher = spec.finetune.teacher
     if teacher is not None:
         attempt(lambda: teacher_of(teacher, dataset))
     traced = attempt(lambda: trace(model, dataset.input_shape)) if model is not None else None
+    if traced is not None:
+        attempt(lambda: check_training(model, dataset.input_shape, "model"))
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
     if space is not None:
         attempt(lambda: given_plans(spec.study.plans, space))
     if traced is None or space is None or problems:
         raise UserError(problems)
-    return Prepared(spec, dataset, splits, traced, space)
+    return Prepared(spec, dataset, splits, traced, space, task)

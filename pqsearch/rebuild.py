@@ -11,8 +11,8 @@ from pqsearch.errors import UserError
 from pqsearch.plan import Plan
 from pqsearch.plan_file import read_recipe
 from pqsearch.run_dir import RunDirectory
-from pqsearch.spec import Spec
-from trainers.build import build_model, load_weights
+from pqsearch.spec import ModelSpec, Spec
+from trainers import build
 from trainers.compress import compress
 from trainers.datasets._types import Dataset
 
@@ -24,6 +24,7 @@ def recipe(spec: Spec, plan: Plan, dataset: Dataset) -> dict[str, Any]:
         "model": {
             "name": spec.model.name,
             "options": spec.model.options,
+            "output": spec.model.output,
             "folder": spec.model.folder,
             "classes": list(dataset.classes),
             "input_shape": list(dataset.input_shape),
@@ -40,11 +41,12 @@ def module_of(plan: Plan, data: dict[str, Any], weights: str | Path) -> nn.Modul
         raise UserError(f"plan.{missing[0]}: is missing; only the plan.json of a finished run rebuilds a module")
     model, quantizer = data["model"], data["quantizer"]
     shape = tuple(model["input_shape"])
-    network = build_model(model["name"], model["options"], len(model["classes"]), shape, model.get("folder"))
+    named = {key: model[key] for key in ("name", "options", "output", "folder") if key in model}
+    network = build.network(ModelSpec(**named), len(model["classes"]), shape)
     compressed = compress(
         network, plan, input_shape=shape, quantizer=quantizer["name"], quantizer_options=quantizer["options"]
     )
-    load_weights(compressed, weights)
+    build.load_weights(compressed, weights)
     return compressed.eval()
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from pqsearch.errors import UserError
 from pqsearch.hidden import hide_passwords
@@ -26,9 +27,14 @@ PATH_KEYS = (
     ("data", "folder"),
     ("model", "weights"),
     ("model", "folder"),
+    ("task", "folder"),
     ("algorithm", "folder"),
     ("latency", "table"),
 )
+
+
+#: How names begin that are looked up in these libraries.
+TORCHVISION, TIMM = "torchvision:", "timm:"
 
 
 class _Section(BaseModel):
@@ -43,6 +49,12 @@ class _RoomSection(BaseModel):
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+
+def _name_or_index(value: Any) -> Any:
+    if value is None or isinstance(value, str) or (type(value) is int and value >= 0):
+        return value
+    raise PydanticCustomError("output", "a name or an index")
 
 
 class StudySpec(_Section):
@@ -131,9 +143,18 @@ class DataSpec(_RoomSection):
 class ModelSpec(_Section):
     """The network and its trained weights."""
 
-    name: str = Field(description="A file in `trainers/models/`, `torchvision:<name>`, or your own `module:function`.")
-    weights: str | None = Field(None, description="State dict to start from; trained here from scratch if not given.")
+    name: str = Field(
+        description="A file in `trainers/models/`, `torchvision:<name>`, `timm:<name>`, or your own `module:function`."
+    )
+    weights: str | None = Field(
+        None,
+        description="State dict to start from, or torchvision's as `torchvision:IMAGENET1K_V1`; trained here from scratch if not given.",
+    )
     options: dict[str, Any] = Field({}, description="Arguments of the model.")
+    output: Annotated[str | int | None, BeforeValidator(_name_or_index)] = Field(
+        None,
+        description="Which output counts where the model returns several: a name, or an index from 0. The others are left out.",
+    )
     folder: str | None = Field(
         None, description="Where `module:function` is found; the spec's own folder unless given."
     )
@@ -141,6 +162,24 @@ class ModelSpec(_Section):
 
 class TeacherSpec(ModelSpec):
     """Another network than the float baseline to learn from. It needs `weights`."""
+
+
+class TaskSpec(_Section):
+    """What is learned and what counts, in all training and wherever plans are scored; classification unless given."""
+
+    loss: str | None = Field(
+        None,
+        description="Your own `module:function` of outputs and labels, the mean over the batch; cross-entropy unless given.",
+    )
+    loss_options: dict[str, Any] = Field({}, description="Arguments of the loss by name.")
+    metric: str | None = Field(
+        None,
+        description="Your own `module:function`: a score in [0, 1] of each image; accuracies are its mean. 1 where right unless given.",
+    )
+    metric_options: dict[str, Any] = Field({}, description="Arguments of the metric by name.")
+    folder: str | None = Field(
+        None, description="Where `module:function` is found; the spec's own folder unless given."
+    )
 
 
 class TrainSpec(_Section):
@@ -357,6 +396,7 @@ class Spec(_Section):
     study: StudySpec
     data: DataSpec
     model: ModelSpec
+    task: TaskSpec = TaskSpec()
     baseline: BaselineSpec = BaselineSpec()
     space: SpaceSpec = SpaceSpec()
     budgets: dict[str, float] = Field({}, description="Upper limits, one key per file in `search_spaces/budgets/`.")
@@ -448,7 +488,7 @@ def paths_in(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The paths that a spec's values name, each with its key."""
     for section, key in PATH_KEYS:
         table = data.get(section)
-        if isinstance(table, Mapping) and isinstance(path := table.get(key), str):
+        if isinstance(table, Mapping) and _is_path(path := table.get(key)):
             yield f"{section}.{key}", path
     study = data.get("study")
     for number, path in enumerate(study.get("plans", ()) if isinstance(study, Mapping) else ()):
@@ -458,7 +498,7 @@ def paths_in(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     for section, key in PATH_KEYS:
         table = data.get(section)
-        if isinstance(table, dict) and isinstance(table.get(key), str):
+        if isinstance(table, dict) and _is_path(table.get(key)):
             table[key] = str(Path(table[key]).expanduser().absolute())
     study = data.get("study")
     if isinstance(study, dict) and isinstance(plans := study.get("plans"), list):
@@ -466,7 +506,7 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     finetune = data.get("finetune")
     teacher = finetune.get("teacher") if isinstance(finetune, dict) else None
     for key in ("weights", "folder"):
-        if isinstance(teacher, dict) and isinstance(teacher.get(key), str):
+        if isinstance(teacher, dict) and _is_path(teacher.get(key)):
             teacher[key] = str(Path(teacher[key]).expanduser().absolute())
     for table in (data.get("data"), data.get("model"), data.get("algorithm"), teacher):
         name = table.get("name") if isinstance(table, dict) else None
@@ -474,9 +514,17 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
             isinstance(table, dict)
             and isinstance(name, str)
             and ":" in name
-            and not name.startswith(("torchvision:", "optuna:", "tune:"))
+            and not name.startswith((TORCHVISION, TIMM, "optuna:", "tune:"))
         ):
             table.setdefault("folder", str(folder))
+    task = data.get("task")
+    if isinstance(task, dict) and {"loss", "metric"} & task.keys():
+        task.setdefault("folder", str(folder))
+
+
+def _is_path(value: Any) -> TypeGuard[str]:
+    """Weights that torchvision publishes lie where it puts them."""
+    return isinstance(value, str) and not value.startswith(TORCHVISION)
 
 
 def _override(data: dict[str, Any], text: str) -> str | None:

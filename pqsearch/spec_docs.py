@@ -95,7 +95,7 @@ def _type_words(kind: Any) -> str:
     if origin is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return "table"
     if arguments:
-        return _type_words(arguments[0])
+        return " or ".join(map(_type_words, arguments))
     return {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}.get(
         kind.__name__, kind.__name__
     )

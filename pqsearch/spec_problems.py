@@ -67,7 +67,7 @@ def _requirement(kind: str, entry: Any, field: FieldInfo | None) -> str:
         return "must be a finite number"
     words = {
         "int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false",
-        "list": "a list", "dict": "a table", "model": "a table (a [section])",
+        "list": "a list", "dict": "a table", "model": "a table (a [section])", "output": "a name, or an index from 0",
     }  # fmt: skip
     return f"must be {words.get(kind.split('_')[0], kind)}"
 
@@ -127,7 +127,7 @@ def _model_problems(key: str, table: Any) -> Iterator[str]:
         return
     problem = rooms.unknown("models", name)
     if problem:
-        yield f"{key}.name: {problem}, torchvision:<name> or your own module:function"
+        yield f"{key}.name: {problem}, torchvision:<name>, timm:<name> or your own module:function"
     elif isinstance(options := table.get("options", {}), dict):
         yield from rooms.option_problems("models", name, options, f"{key}.options")
 
@@ -244,6 +244,8 @@ def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
     for key in ("baseline", "finetune"):
         if isinstance(data.get(key), dict):
             yield from _training_problems(key, data[key])
+    if isinstance(task := data.get("task"), dict):
+        yield from _task_problems(task, data)
     rungs = data.get("rungs")
     for index, rung in enumerate(rungs if isinstance(rungs, list) else []):
         kind, steps = (rung.get("kind"), rung.get("steps", 0)) if isinstance(rung, dict) else (None, 0)
@@ -427,6 +429,20 @@ def _training_problems(key: str, section: Mapping[str, Any]) -> Iterator[str]:
         return
     if any(not 0 < mark < 1 for mark in marks) or sorted(set(marks)) != marks:
         yield f"{key}.milestones: must rise and lie between 0 and 1, the whole training, got {marks}"
+
+
+def _task_problems(task: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("loss", "metric"):
+        name = task.get(key)
+        if isinstance(name, str) and not all(name.partition(":")):
+            yield f"task.{key}: must be module:function, got {name!r}"
+        if name is None and task.get(f"{key}_options"):
+            yield f"task.{key}_options: are arguments of task.{key}, which is not set; name your function there"
+    for section in ("baseline", "finetune"):
+        table = data.get(section)
+        smoothing = table.get("label_smoothing") if isinstance(table, dict) else None
+        if isinstance(task.get("loss"), str) and smoothing:
+            yield f"{section}.label_smoothing: is a part of cross-entropy, so must be 0 with a task.loss, got {smoothing!r}"
 
 
 def _level_problem(knob: str, value: Any) -> str | None:

@@ -48,7 +48,9 @@ def reported(seat: str, result: Result, task: Task) -> Event:
         "seconds": {phase: round(value, 4) for phase, value in result.seconds.items()},
         "worker": seat,
         "weights": result.weights,
+        **({} if result.accuracy.deviation is None else {"deviation": result.accuracy.deviation}),
         **({} if result.lost is None else {"lost": result.lost, "gained": result.gained}),
+        **({} if result.squares is None else {"squares": result.squares}),
     }
 
 

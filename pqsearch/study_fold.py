@@ -197,8 +197,8 @@ class Fold:
     def _on_reported(self, event: Event) -> None:
         candidate, task = self.by_id[event["id"]], self.tasks[event["id"], event["repeat"]]
         keys = ("repeat", "rung", "accuracy", "images", "loss", "seconds", "worker")
-        compared: dict[str, Any] = {key: event[key] for key in ("lost", "gained") if key in event}
-        entry = {**{key: event[key] for key in keys}, **compared}
+        more: dict[str, Any] = {key: event[key] for key in ("deviation", "lost", "gained", "squares") if key in event}
+        entry = {**{key: event[key] for key in keys}, **more}
         candidate.measurements.append(entry)
         self.worker_seconds += sum(event["seconds"].values())
         candidate.worker = event["worker"]

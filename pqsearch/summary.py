@@ -50,6 +50,7 @@ def make_summary(
         "versions": environment.versions(),
         "hardware": environment.hardware(),
         "workers": spec.workers.model_dump(),
+        **_task(spec),
         "quantizer": {"name": spec.quantizer.name, **spec.quantizer.options},
         "warnings": warnings(spec),
         **_search_facts(run, spec.workers.price),
@@ -99,6 +100,12 @@ def warnings(spec: Spec) -> list[str]:
         )
     early = unbred(spec.algorithm.name, spec.algorithm.options, spec.study.evaluations)
     return [*found, early] if early else found
+
+
+def _task(spec: Spec) -> dict[str, Any]:
+    """What the user has put in the place of cross-entropy and of right and wrong."""
+    own = {key: name for key in ("loss", "metric") if (name := getattr(spec.task, key)) is not None}
+    return {"task": own} if own else {}
 
 
 def _roles(record: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

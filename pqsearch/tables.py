@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pqsearch import rooms
-from pqsearch.plan import ModelInfo
+from pqsearch.plan import Accuracy, ModelInfo
 from pqsearch.report.correlation_words import final_sentences, rung_sentences
 from pqsearch.worker_words import worker_sentences
 
@@ -151,7 +151,7 @@ def resolved_table(found: Mapping[str, Any]) -> str:
     if measured is not None:
         repeats = measured["repeats"]
         mean = sum(repeats) / len(repeats)
-        error = (mean * (1 - mean) / measured["images"]) ** 0.5
+        error = Accuracy(mean, measured["images"], measured.get("deviation")).standard_error
         inside = found["low"] - 1.96 * error <= mean <= found["high"] + 1.96 * error
         lines += [
             f"measured  proxy accuracy {mean:.3f} ± {error:.3f}, {len(repeats)} times on {measured['images']} images: "

@@ -12,22 +12,18 @@ from torch import nn
 from pqsearch.errors import UserError
 from pqsearch.spec import Spec, TrainSpec
 from trainers import files
-from trainers.build import build_model, load_weights
+from trainers.build import load_weights, network
 from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
 from trainers.loop import Diverged, Recipe, Trainer, evaluate
 from trainers.seeds import derive, seeded
+from trainers.task import accuracy_of, task_of
 
 
-def initial_model(spec: Spec, dataset: Dataset) -> nn.Module:
-    """The network before training: the spec's weights, or an initialisation that depends on the seed alone."""
+def initial_model(spec: Spec, dataset: Dataset, *, weights: bool = True) -> nn.Module:
+    """The network before training: the spec's weights, or without them an initialisation that depends on the seed alone."""
     with seeded(derive("initialisation", spec.study.seed)):
-        model = build_model(
-            spec.model.name, spec.model.options, len(dataset.classes), dataset.input_shape, spec.model.folder
-        )
-    if spec.model.weights:
-        load_weights(model, spec.model.weights)
-    return model
+        return network(spec.model, len(dataset.classes), dataset.input_shape, weights=weights)
 
 
 def train_baseline(
@@ -55,7 +51,8 @@ def train_baseline(
     made = model
     if settings.epochs:
         loader, select = Loader(dataset, splits.train, device), Loader(dataset, splits.select, device)
-        trainer = Trainer(model, recipe(settings, loader, seed=derive("baseline", spec.study.seed)), device)
+        task = task_of(spec.task)
+        trainer = Trainer(model, recipe(settings, loader, seed=derive("baseline", spec.study.seed), task=task), device)
         checkpoint = folder / "baseline-checkpoint.pth"
         epoch = resume(trainer, checkpoint)
         while epoch < settings.epochs:
@@ -68,14 +65,15 @@ def train_baseline(
                 ) from None
             epoch += 1
             files.save({**trainer.state(), "epoch": epoch}, checkpoint)
-            right, _ = evaluate(trainer.result, select)
+            found = accuracy_of(evaluate(trainer.result, select, task)[0])
             progress(
                 {
                     "done": epoch,
                     "total": settings.epochs,
                     "loss": loss,
-                    "accuracy": float(right.mean()),
-                    "images": len(right),
+                    "accuracy": found.value,
+                    "images": found.images,
+                    "deviation": found.deviation,
                 }
             )
         made = trainer.result

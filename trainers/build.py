@@ -1,4 +1,4 @@
-"""From a model's name to a module with weights: our files, torchvision's networks, the user's own function."""
+"""From a model's name to a module with weights: our files, networks of torchvision and timm, the user's own function."""
 
 from __future__ import annotations
 
@@ -14,8 +14,34 @@ from torch import nn
 from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.own import load_own
+from pqsearch.spec import TIMM, TORCHVISION, ModelSpec
+from trainers.heads import with_output
+from trainers.published import published_state
 
 SHOWN_KEYS = 3
+
+
+def network(
+    spec: ModelSpec, classes: int, input_shape: tuple[int, ...], key: str = "model", *, weights: bool = True
+) -> nn.Module:
+    """The network of a section with the weights it names (unless they are not wanted), returning the output that it asks for.
+
+    Raises `UserError` about the section `key`.
+    """
+    model = build_model(spec.name, spec.options, classes, input_shape, spec.folder, key)
+    if weights and spec.weights:
+        # With all heads: the file knows of no choice.
+        load_given(model, spec, key)
+    return with_output(model, spec.output, input_shape, key)
+
+
+def load_given(model: nn.Module, spec: ModelSpec, key: str = "model") -> None:
+    """Load the weights that a section names: a file, or those that torchvision publishes. Raises `UserError`."""
+    assert spec.weights is not None
+    if spec.weights.startswith(TORCHVISION):
+        fit_weights(model, published_state(spec.name, spec.weights, model, key), spec.weights, key)
+    else:
+        load_weights(model, spec.weights, key)
 
 
 def build_model(
@@ -28,16 +54,18 @@ def build_model(
 ) -> nn.Module:
     """The network `name` for images of `input_shape` (channels, height, width).
 
-    `name` is a file in `trainers/models/`, `torchvision:<name>` or `module:function`, looked for in `folder` first.
+    `name` is a file in `trainers/models/`, `torchvision:<name>`, `timm:<name>` or `module:function`, looked for in `folder` first.
     A user's function gets `options`, and `classes` and `in_channels` if it takes them. Raises `UserError` about the section `key`.
     """
-    if name.startswith("torchvision:"):
-        return _torchvision(name.removeprefix("torchvision:"), options, classes, key)
+    if name.startswith(TORCHVISION):
+        return _torchvision(name.removeprefix(TORCHVISION), options, classes, key)
+    if name.startswith(TIMM):
+        return _timm(name.removeprefix(TIMM), options, classes, input_shape[0], key)
     if ":" in name:
         return _users(name, options, classes, input_shape[0], folder, key)
     problem = rooms.unknown("models", name)
     if problem:
-        raise UserError(f"{key}.name: {problem}, torchvision:<name> or module:function")
+        raise UserError(f"{key}.name: {problem}, torchvision:<name>, timm:<name> or module:function")
     return _call(rooms.load("models", name), (classes, input_shape[0]), {}, options, key)
 
 
@@ -56,6 +84,32 @@ def _torchvision(name: str, options: Mapping[str, Any], classes: int, key: str) 
 def _quiet(function: Any) -> dict[str, Any]:
     """GoogLeNet and Inception return extra heads and warn about their initialisation unless told not to."""
     return {"aux_logits": False, "init_weights": True} if function.__name__ in ("googlenet", "inception_v3") else {}
+
+
+def _timm(name: str, options: Mapping[str, Any], classes: int, in_channels: int, key: str) -> nn.Module:
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        if error.name != "timm":
+            raise
+        raise UserError(
+            f"{key}.name: timm:{name} needs timm, which is not installed; pip install 'pqsearch[timm]'"
+        ) from None
+    if not timm.is_model(name):
+        known = timm.list_models()
+        raise UserError(f"{key}.name: timm has no network {name!r}{rooms.nearest(name, known, most=3)}")
+    if options.get("pretrained"):
+        raise UserError(
+            f"{key}.options.pretrained: every worker would fetch the weights, got {options['pretrained']!r}; save their state "
+            f"dict once and name it in {key}.weights"
+        )
+    model = _call(timm.create_model, (name,), {"num_classes": classes, "in_chans": in_channels}, options, key)
+    for place, module in list(model.named_modules()):
+        if type(module) is timm.layers.Linear:  # differs from torch's in what TorchScript makes of it alone
+            plain = nn.Linear(module.in_features, module.out_features, module.bias is not None)
+            plain.weight, plain.bias = module.weight, module.bias
+            model.set_submodule(place, plain)
+    return model
 
 
 def _users(
@@ -102,17 +156,21 @@ def load_weights(model: nn.Module, path: str | Path, key: str = "model") -> None
         found = found["state_dict"]
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise UserError(f"{key}.weights: {path} is not a state dict: must map names to tensors")
-    state = {key.removeprefix("module."): value for key, value in found.items()}
+    fit_weights(model, {name.removeprefix("module."): value for name, value in found.items()}, path, key)
+
+
+def fit_weights(model: nn.Module, state: Mapping[str, torch.Tensor], source: str | Path, key: str = "model") -> None:
+    """Load a state dict from `source`, strictly. Raises `UserError` for keys that do not fit, naming the first few."""
     wanted = model.state_dict()
     # Older checkpoints lack the batch counters, which nothing here depends on.
-    counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
+    counters = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")}
     state = {**counters, **state}
-    missing = [key for key in wanted if key not in state]
-    extra = [key for key in state if key not in wanted]
+    missing = [name for name in wanted if name not in state]
+    extra = [name for name in state if name not in wanted]
     shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
+        f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in state and state[name].shape != wanted[name].shape
     ]
     parts = [
         f"{what} {_some(keys)}"
@@ -121,7 +179,7 @@ def load_weights(model: nn.Module, path: str | Path, key: str = "model") -> None
     ]
     if parts:
         raise UserError(
-            f"{key}.weights: {path} does not fit the model: it {'; '.join(parts)}; check {key}.name and {key}.options"
+            f"{key}.weights: {source} does not fit the model: it {'; '.join(parts)}; check {key}.name and {key}.options"
         )
     model.load_state_dict(state)
 

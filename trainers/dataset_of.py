@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pqsearch import rooms
-from pqsearch.spec import DataSpec
+from pqsearch.spec import TORCHVISION, DataSpec
 from trainers.datasets import _own, _torchvision
 from trainers.datasets._types import Dataset
-
-TORCHVISION = "torchvision:"
 
 
 def dataset_of(spec: DataSpec) -> Dataset:

@@ -22,6 +22,7 @@ from trainers.datasets._types import Dataset
 from trainers.loop import Diverged, Trainer, evaluate, evaluate_all
 from trainers.proxy import Context, calibrate, compressed
 from trainers.seeds import derive
+from trainers.task import CLASSIFY, Task, accuracy_of
 from trainers.teacher import teacher_of
 
 #: With so many classes and fewer the first five answers say little.
@@ -57,6 +58,7 @@ def finetune(
         "temperature": settings.temperature,
         "step_share": settings.quantizer_lr,
         "seed": spec.study.seed,
+        "task": context.task,
     }
     trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher)
     checkpoint = folder / "checkpoint.pth"
@@ -66,8 +68,8 @@ def finetune(
         best, seconds = _Best(**state["best"]), state["seconds"]
     else:
         # Before the first epoch: what calibration alone gives may be the best there is.
-        best.offer(model, select, 0)
-    progress({"done": epoch, "total": settings.epochs, "accuracy": best.accuracy, "images": len(select)})
+        best.offer(model, select, 0, context.task)
+    progress({"done": epoch, "total": settings.epochs, **best.reached(len(select))})
     while epoch < settings.epochs:
         began = time.monotonic()
         # The same order of images for every plan, so that plans differ and not their luck.
@@ -79,12 +81,10 @@ def finetune(
                 f"finetune.lr: {error} of {role} (epoch {epoch + 1}), got {settings.lr:g}; lower it"
             ) from None
         epoch += 1
-        best.offer(trainer.result, select, epoch)
+        best.offer(trainer.result, select, epoch, context.task)
         seconds += time.monotonic() - began
         files.save({**trainer.state(), "epoch": epoch, "best": best.__dict__, "seconds": seconds}, checkpoint)
-        progress(
-            {"done": epoch, "total": settings.epochs, "loss": loss, "accuracy": best.accuracy, "images": len(select)}
-        )
+        progress({"done": epoch, "total": settings.epochs, "loss": loss, **best.reached(len(select))})
     model.load_state_dict(best.weights)
     files.save(best.weights, folder / "weights.pth")
     result = {
@@ -93,8 +93,8 @@ def finetune(
         "epochs": settings.epochs,
         "best_epoch": best.epoch,
         "seconds": seconds,
-        **_accuracy("select", Accuracy(best.accuracy, len(select))),
-        **evaluate_test(model, context.dataset, context.device, folder / "correct.npy"),
+        **_accuracy("select", Accuracy(best.accuracy, len(select), best.deviation)),
+        **evaluate_test(model, context.dataset, context.device, folder / "correct.npy", context.task),
     }
     with files.atomic(finished) as file:
         file.write(json.dumps(result, indent=2).encode())
@@ -106,42 +106,62 @@ class _Best:
     """The weights that the select slice liked best: by accuracy, then by loss; the earlier epoch in a tie."""
 
     def __init__(
-        self, accuracy: float = -1.0, loss: float = 0.0, epoch: int = 0, weights: dict[str, torch.Tensor] | None = None
+        self,
+        accuracy: float = -1.0,
+        loss: float = 0.0,
+        epoch: int = 0,
+        weights: dict[str, torch.Tensor] | None = None,
+        deviation: float | None = None,
     ) -> None:
-        self.accuracy, self.loss, self.epoch = accuracy, loss, epoch
+        self.accuracy, self.loss, self.epoch, self.deviation = accuracy, loss, epoch, deviation
         self.weights: dict[str, torch.Tensor] = weights or {}
 
-    def offer(self, model: nn.Module, select: Loader, epoch: int) -> None:
-        right, loss = evaluate(model, select)
-        accuracy = float(right.mean())
-        if (accuracy, -loss) > (self.accuracy, -self.loss):
-            self.accuracy, self.loss, self.epoch = accuracy, loss, epoch
+    def reached(self, images: int) -> dict[str, Any]:
+        """For showing."""
+        return {"accuracy": self.accuracy, "images": images, "deviation": self.deviation}
+
+    def offer(self, model: nn.Module, select: Loader, epoch: int, task: Task) -> None:
+        scores, loss = evaluate(model, select, task)
+        found = accuracy_of(scores)
+        if (found.value, -loss) > (self.accuracy, -self.loss):
+            self.accuracy, self.loss, self.epoch, self.deviation = found.value, loss, epoch, found.deviation
             self.weights = {name: tensor.clone() for name, tensor in plain(model).items()}
 
 
 def evaluate_test(
-    model: nn.Module, dataset: Dataset, device: torch.device, correct: Path | None = None
+    model: nn.Module,
+    dataset: Dataset,
+    device: torch.device,
+    correct: Path | None = None,
+    task: Task = CLASSIFY,
 ) -> dict[str, Any]:
     """Accuracy on the test images with number and standard error, the share whose class is among the first five answers where there
-    are many; whether each is right goes to the file `correct`.
+    are many; the score of each, by default whether it is right, goes to the file `correct`. With a metric of the user's the
+    accuracy is its mean.
     """
     everything = np.arange(len(dataset.test_labels))
     loader = Loader(dataset, Slice(dataset.test_images, dataset.test_labels, everything), device)
-    found = evaluate_all(model.to(memory_format=torch.channels_last), loader)
+    found = evaluate_all(model.to(memory_format=torch.channels_last), loader, task)
     if correct is not None:
         with files.atomic(correct) as file:
-            np.save(file, found.right)
-    more = {"test_top5_accuracy": float(found.among.mean())} if len(dataset.classes) > FEW_CLASSES else {}
-    return {**_accuracy("test", Accuracy(float(found.right.mean()), len(found.right))), **more}
+            np.save(file, found.scores)
+    # Beside a metric of the user's the first five answers would be a second kind of accuracy.
+    several = len(dataset.classes) > FEW_CLASSES and task.metric is None
+    more = {"test_top5_accuracy": float(found.among.mean())} if several else {}
+    return {**_accuracy("test", accuracy_of(found.scores)), **more}
 
 
 def select_and_test(
-    model: nn.Module, dataset: Dataset, splits: Splits, device: torch.device, correct: Path
+    model: nn.Module,
+    dataset: Dataset,
+    splits: Splits,
+    device: torch.device,
+    correct: Path,
+    task: Task = CLASSIFY,
 ) -> dict[str, Any]:
     """Accuracy on the select slice and on the test images: what is reported of the baseline."""
-    right, _ = evaluate(model, Loader(dataset, splits.select, device))
-    chosen = Accuracy(float(right.mean()), len(right))
-    return {**_accuracy("select", chosen), **evaluate_test(model, dataset, device, correct)}
+    scores, _ = evaluate(model, Loader(dataset, splits.select, device), task)
+    return {**_accuracy("select", accuracy_of(scores)), **evaluate_test(model, dataset, device, correct, task)}
 
 
 def _accuracy(name: str, found: Accuracy) -> dict[str, Any]:
@@ -157,7 +177,7 @@ def time_step(context: Context, plan: Plan | None, batch_size: int, steps: int) 
     model = compressed(context, plan or Plan())
     calibrate(context, model, context.spec.rungs[0].images)
     settings = context.spec.finetune.model_copy(update={"epochs": 1, "batch_size": batch_size})
-    trainer = Trainer(model, recipe(settings, context.train), context.device)
+    trainer = Trainer(model, recipe(settings, context.train, task=context.task), context.device)
     images, labels = context.train.sample(batch_size, "timing", derive("timing"))
     trainer.run([(images, labels)])
     began = time.perf_counter()

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pqsearch.errors import UserError
 from pqsearch.plan import FIXED, GroupInfo, LayerInfo, ModelInfo, NormInfo, Source
 from trainers.coupling import LAYERS, NORMS, Channels, Coupling, Traced, couple, is_depthwise, uncoupled
+from trainers.heads import returned
 from trainers.verify import cut_problem
 
 
@@ -101,7 +102,11 @@ def _sizes(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, _Size]:
         for handle in handles:
             handle.remove()
     if not isinstance(output, Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        if not isinstance(output, Tensor):
+            raise UserError(
+                f"model: must return a tensor of shape (batch, classes): {returned(output)}; model.output names the one that counts"
+            )
+        shape = tuple(output.shape)
         raise UserError(f"model: must return a tensor of shape (batch, classes), got {shape}; wrap it so that it does")
     return dict(sizes)
 

@@ -20,6 +20,7 @@ from trainers.mixing import mixer
 from trainers.quantized import quantizers, step_parameters
 from trainers.schedules import schedule
 from trainers.seeds import derive, seeded
+from trainers.task import CLASSIFY, Task
 
 #: How many first answers count as well where results are reported.
 TOP = 5
@@ -42,7 +43,8 @@ class Recipe:
 
     `milestones` are shares of it. `mixup` and `cutmix` are the parameters of their Beta distributions, `ema` how much of the
     averaged weights a step keeps, `clip` the longest gradient; 0 is none of it. `step_share` is the quantiser steps' part of the
-    learning rate. `classes` is needed for mixing. `seed` is for layers that draw numbers themselves, such as dropout, and for mixing.
+    learning rate. `classes` is needed for mixing. `task` is what is learned. `seed` is for layers that draw numbers themselves,
+    such as dropout, and for mixing.
     """
 
     steps: int
@@ -64,6 +66,7 @@ class Recipe:
     compiled: bool = False
     classes: int = 0
     seed: int = 0
+    task: Task = CLASSIFY
 
 
 class Trainer:
@@ -144,7 +147,7 @@ class Trainer:
 
     def _loss(self, outputs: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         recipe = self.recipe
-        loss = functional.cross_entropy(outputs.float(), labels, label_smoothing=recipe.label_smoothing)
+        loss = recipe.task.train_loss(outputs, labels, recipe.label_smoothing)
         if self.teacher is None or not recipe.distillation:
             return loss
         with torch.no_grad():
@@ -197,28 +200,31 @@ def parameter_groups(model: nn.Module, weight_decay: float, step_share: float = 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Of each image (count,): whether its class comes first, and whether it is among the first `TOP`; and the mean cross-entropy."""
+    """Of each image (count,): its score by the task, and whether its class is among the first `TOP`; and the mean loss.
 
-    right: NDArray[np.bool_]
+    Scores are booleans, whether the class comes first, or with a metric of the user's float64 in [0, 1].
+    """
+
+    scores: NDArray[Any]
     among: NDArray[np.bool_]
     loss: float
 
 
 @torch.inference_mode()
-def evaluate_all(model: nn.Module, loader: Loader) -> Evaluated:
-    """A model on all images of a loader, in order."""
+def evaluate_all(model: nn.Module, loader: Loader, task: Task = CLASSIFY) -> Evaluated:
+    """A model on all images of a loader, in order. Raises `UserError` where a metric of the user's gives no scores in [0, 1]."""
     model.eval()
-    right, among, loss = [], [], 0.0
+    scores, among, loss = [], [], 0.0
     for images, labels in loader.plain():
         outputs = model(images)
-        right.append((outputs.argmax(1) == labels).cpu().numpy())
+        scores.append(task.scores(outputs, labels))
         first = outputs.topk(min(TOP, outputs.shape[1])).indices
         among.append((first == labels[:, None]).any(1).cpu().numpy())
-        loss += float(functional.cross_entropy(outputs.float(), labels, reduction="sum"))
-    return Evaluated(np.concatenate(right), np.concatenate(among), loss / len(loader))
+        loss += task.total_loss(outputs, labels)
+    return Evaluated(np.concatenate(scores), np.concatenate(among), loss / len(loader))
 
 
-def evaluate(model: nn.Module, loader: Loader) -> tuple[NDArray[np.bool_], float]:
-    """Which images (count,) the model gets right, and its mean cross-entropy."""
-    found = evaluate_all(model, loader)
-    return found.right, found.loss
+def evaluate(model: nn.Module, loader: Loader, task: Task = CLASSIFY) -> tuple[NDArray[Any], float]:
+    """The score of each image (count,), and the mean loss, as `evaluate_all` has them."""
+    found = evaluate_all(model, loader, task)
+    return found.scores, found.loss

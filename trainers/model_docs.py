@@ -96,7 +96,8 @@ def page() -> str:
     head = f"""# Networks
 
 `[model] name` is one of {files}; or `torchvision:<name>` for any classification network of torchvision's; or
-`module:function` for your own. Options are in `[model.options]`; docs/spec.md lists those of each.
+`timm:<name>` for one of timm's (`pip install 'pqsearch[timm]'`); or `module:function` for your own. Options
+are in `[model.options]`; docs/spec.md lists those of each.
 
 `stem = "cifar"` keeps the resolution of 32-pixel images where the published network, `stem = "imagenet"`, would halve it.
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pqsearch import rooms
-from pqsearch.plan import Accuracy, Item, Plan, Result
+from pqsearch.plan import Item, Plan, Result
 from pqsearch.spec import RungSpec, Spec
 from trainers import files
 from trainers.baseline import initial_model, plain
@@ -35,6 +36,7 @@ from trainers.prune import channel_scores
 from trainers.quantized import step_parameters
 from trainers.seeds import derive
 from trainers.sensitivity import expected_losses
+from trainers.task import CLASSIFY, Task, accuracy_of, task_of
 
 #: Images that set the step sizes; batch norm may look at more of them.
 STEP_IMAGES = 128
@@ -56,8 +58,9 @@ class Context:
     scores: dict[str, Tensor]
     train: Loader
     score: Loader
-    #: Which images of the scoring slice (images,) the baseline gets right; known where a target compares with it.
-    right: NDArray[np.bool_] | None = None
+    #: The baseline's scores of the scoring slice (images,); known where a target compares with it.
+    before: NDArray[Any] | None = None
+    task: Task = CLASSIFY
     held: tuple[str, nn.Module] | None = field(default=None)
 
 
@@ -65,7 +68,7 @@ def make_context(
     spec: Spec, dataset: Dataset, splits: Splits, baseline: Path, scratch: Path, device: torch.device
 ) -> Context:
     """Load the baseline's weights and trace it; the first evaluation then pays for no loading."""
-    model = initial_model(spec, dataset)
+    model = initial_model(spec, dataset, weights=False)
     load_weights(model, baseline)
     traced = trace(model, dataset.input_shape)
     train = Loader(dataset, splits.train, device)
@@ -74,14 +77,15 @@ def make_context(
     batch = None
     if rooms.constants("importances", spec.pruning.importance).get("GRADIENTS", False):
         batch = train.sample(spec.pruning.gradient_images, "importance")
-    scores = channel_scores(model, traced, spec.pruning.importance, options, batch)
+    task = task_of(spec.task)
+    scores = channel_scores(model, traced, spec.pruning.importance, options, batch, task.train_loss)
     scores = {name: values.cpu() for name, values in scores.items()}
     model.requires_grad_(False)
     # The first optimiser of a process imports a good part of torch; a worker pays for that here, not in its first plan.
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     score = Loader(dataset, splits.score, device)
-    right = np.asarray(evaluate_model(model, score)[0]) if spec.target is not None else None
-    return Context(spec, dataset, splits, device, scratch, model, traced, scores, train, score, right)
+    before = evaluate_model(model, score, task)[0] if spec.target is not None else None
+    return Context(spec, dataset, splits, device, scratch, model, traced, scores, train, score, before, task)
 
 
 def compressed(context: Context, plan: Plan) -> nn.Module:
@@ -166,7 +170,7 @@ def _evaluate(context: Context, item: Item) -> Result:
             with _timed(seconds, "train"):
                 _train(context, module, item, rung)
         with _timed(seconds, "score"):
-            right, loss = evaluate_model(module, context.score)
+            scores, loss = evaluate_model(module, context.score, context.task)
         if loss != loss or loss == float("inf"):
             raise Diverged(f"the loss on the scoring slice is {loss}")
     except Diverged as error:
@@ -184,11 +188,17 @@ def _evaluate(context: Context, item: Item) -> Result:
         with _timed(seconds, "save"):
             files.save(plain(module), context.scratch / weights)
         context.held = (weights, module)
-    accuracy = Accuracy(float(right.mean()), len(right))
-    lost = gained = None
-    if context.right is not None:
-        lost, gained = int((context.right & ~right).sum()), int((right & ~context.right).sum())
-    return Result(item.id, item.rung, item.repeat, accuracy, loss, seconds, weights, lost=lost, gained=gained)
+    compared = compare(context.before, scores) if context.before is not None else {}
+    return Result(item.id, item.rung, item.repeat, accuracy_of(scores), loss, seconds, weights, **compared)
+
+
+def compare(before: NDArray[Any], after: NDArray[Any]) -> dict[str, Any]:
+    """What the scores (images,) of the same images lost and gained: images where they are booleans, else also the `squares`."""
+    if before.dtype == np.bool_:
+        return {"lost": int((before & ~after).sum()), "gained": int((after & ~before).sum())}
+    change = after - before
+    lost, gained = float(-change[change < 0].sum()), float(change[change > 0].sum())
+    return {"lost": lost, "gained": gained, "squares": float((change**2).sum())}
 
 
 def _expected(context: Context, item: Item) -> Result:
@@ -240,6 +250,7 @@ def _train(context: Context, module: nn.Module, item: Item, rung: RungSpec) -> N
         warmup_steps=rung.steps // 10,
         amp=rung.amp,
         seed=derive(*seed),
+        task=context.task,
     )
     augment = tuple(context.spec.data.augment)
     epochs = (context.train.epoch(rung.batch_size, augment, *seed, number) for number in count())

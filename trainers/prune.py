@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,10 +26,12 @@ def channel_scores(
     importance: str = "l1",
     options: Mapping[str, Any] | None = None,
     batch: tuple[Tensor, Tensor] | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
 ) -> dict[str, Tensor]:
     """A score (channels,) per prunable group, of the whole group: every layer that writes or reads its channels counts.
 
-    `batch` is (images, labels) on the model's device, for importances that look at gradients (`needs_gradients`).
+    `batch` is (images, labels) on the model's device, for importances that look at gradients (`needs_gradients`): those of
+    `loss`, of outputs and labels.
     """
     model = copy.deepcopy(model).eval()
     modules = dict(model.named_modules())
@@ -39,7 +41,7 @@ def channel_scores(
             raise ValueError(f"importance {importance!r} needs a batch of images and labels")
         images, labels = batch
         model.zero_grad()
-        functional.cross_entropy(model(images), labels).backward()
+        loss(model(images), labels).backward()
     function = rooms.load("importances", importance)
     scores: dict[str, Tensor] = {}
     for index, group in enumerate(traced.info.groups):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from pqsearch.spec import TeacherSpec
-from trainers.build import build_model, load_weights
+from trainers.build import network
 from trainers.datasets._types import Dataset
 
 SECTION = "finetune.teacher"
@@ -16,8 +16,5 @@ def teacher_of(asked: TeacherSpec, dataset: Dataset) -> nn.Module:
 
     Raises `UserError` where it cannot be built, or its weights are of another one.
     """
-    shape = dataset.input_shape
-    model = build_model(asked.name, asked.options, len(dataset.classes), shape, asked.folder, SECTION)
     assert asked.weights is not None  # the spec says so
-    load_weights(model, asked.weights, SECTION)
-    return model.eval().requires_grad_(False)
+    return network(asked, len(dataset.classes), dataset.input_shape, SECTION).eval().requires_grad_(False)

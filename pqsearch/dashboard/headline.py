@@ -106,7 +106,7 @@ def _best_card(watched: Watched, best: Mapping[str, Any] | None) -> dict[str, st
             ahead = mean - sum(row["repeats"]) / len(row["repeats"])
             note += f"; {100 * abs(ahead):.1f} points {'above' if ahead >= 0 else 'below'} the {words}"
             break
-    error = Accuracy(mean, best["images"]).standard_error
+    error = Accuracy(mean, best["images"], best["deviation"]).standard_error
     return _card("best plan", f"{100 * mean:.1f} ± {100 * error:.1f} %", note)
 
 

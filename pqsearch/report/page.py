@@ -127,6 +127,8 @@ def _results(summary: Mapping[str, Any]) -> str:
         "layers for one image (FLOPs are twice that). Size: packed weights, step sizes, biases and batch norm. Weight steps "
         f"are {'per channel' if summary.get('quantizer', {}).get('per_channel', True) else 'per tensor'}, activation steps per tensor."
     )
+    if metric := summary.get("task", {}).get("metric"):
+        note = f"Accuracy is everywhere the mean score of {metric} over images. {note}"
     return f"<h2>Results</h2>{_table(heads, rows)}<p class=soft>{html.escape(note)}</p>"
 
 

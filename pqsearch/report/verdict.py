@@ -20,8 +20,9 @@ MEASURED_AS = {"params": "params_ratio", "weight_bits": "mean_weight_bits", "act
 BY_TABLE = ("latency_ms",)
 
 
-def paired_difference(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> dict[str, float]:
-    """Accuracy of `a` minus that of `b` over the same images (images,), with the standard error of paired samples.
+def paired_difference(a: NDArray[Any], b: NDArray[Any]) -> dict[str, float]:
+    """Accuracy of `a` minus that of `b` over the same images (images,), right or not or scored in [0, 1], with the standard
+    error of paired samples.
 
     Pairing counts only the images on which the two disagree (McNemar, 1947), so it is finer than two separate errors.
     """

@@ -193,3 +193,8 @@ def test_threads_may_report_at_once(tmp_path: Path) -> None:
             thread.join()
     said = [line.partition(" ")[2] for line in (tmp_path / "log").read_text().splitlines()]
     assert sorted(said) == sorted(str(number) for number in range(4) for _ in range(50))
+
+
+def test_accuracies_that_are_means_of_scores_have_their_own_error() -> None:
+    state = {"stage": "baseline", "done": 1, "total": 2, "accuracy": 0.9, "images": 100, "deviation": 0.1}
+    assert stage_line(state) == "baseline 1/2 epochs select accuracy 0.900 ± 0.010"

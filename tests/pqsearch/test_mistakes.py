@@ -204,6 +204,37 @@ INPUT_MISTAKES = {
     "unknown torchvision network": Mistake(
         {"model": {"name": "torchvision:resnet19"}}, ("torchvision has no classification network 'resnet19'",)
     ),
+    "unknown network of timm": Mistake({"model": {"name": "timm:resnet19"}}, ("timm has no network 'resnet19'",)),
+    "torchvision's weights for another network": Mistake(
+        {"model__weights": "torchvision:IMAGENET1K_V1"}, ("model.weights: torchvision:IMAGENET1K_V1 are for networks",)
+    ),
+    "output of a network that has one": Mistake(
+        {"model__output": "main"}, ("model.output: the model returns one tensor",)
+    ),
+    "loss that is not there": Mistake(
+        {"task": {"loss": "torch.nn.functional:cross_entropi", "metric": "nowhere:score"}},
+        (
+            "task.loss: torch.nn.functional has no function or class 'cross_entropi', did you mean 'cross_entropy'",
+            "task.metric: there is no module 'nowhere' in ",
+        ),
+    ),
+    "loss and metric that cannot be used": Mistake(
+        {
+            "task": {
+                "loss": "torch.nn.functional:cross_entropy",
+                "loss_options": {"reduction": "sum"},
+                "metric": "torch.nn.functional:mse_loss",
+            }
+        },
+        (
+            "task.loss: torch.nn.functional:cross_entropy must be a mean over the batch",
+            "task.metric: torch.nn.functional:mse_loss",
+        ),
+    ),
+    "ImageNet cut larger than it is resized": Mistake(
+        {"data": {"name": "imagenet", "root": "/", "size": 300}},
+        ("data.resize: must be at least data.size, which is 300",),
+    ),
     "module that is not there": Mistake({"model": {"name": "nowhere:make"}}, ("there is no module 'nowhere'",)),
     "function that is not there": Mistake({}, ("has no function or class 'make'",), _module("x = 1")),
     "function that gives no module": Mistake({}, ("must give a torch.nn.Module",), _module("def make(): return 3")),

@@ -360,3 +360,22 @@ def test_a_copied_journal_can_be_read_while_the_study_goes_on(tmp_path: Path) ->
     run_locally(study, _result, most=7)
     shutil.copy(tmp_path / "j", tmp_path / "copy")
     assert read_study(tmp_path / "copy").candidates() == study.candidates()
+
+
+def test_how_the_scores_of_images_spread_and_changed_is_kept_where_they_are_fractions(tmp_path: Path) -> None:
+    def scored(item: Item) -> Result:
+        found = _result(item)
+        assert found.accuracy is not None
+        return replace(
+            found, accuracy=replace(found.accuracy, deviation=0.2), lost=3.5, gained=1.25, squares=0.75
+        )  # fmt: skip
+
+    study, _ = _open(tmp_path / "j")
+    run_locally(study, scored)
+    best = read_study(tmp_path / "j").best()
+    assert best is not None and best["deviation"] == 0.2
+    last = best["measurements"][-1]
+    assert (last["lost"], last["gained"], last["squares"], last["deviation"]) == (3.5, 1.25, 0.75, 0.2)
+    drop = study.state.drop(best["id"])
+    assert drop is not None and drop.value == pytest.approx(2.25)
+    assert drop.standard_error == pytest.approx(100 * ((0.75 + 1) / 100 - 0.0225**2) ** 0.5 / 10)

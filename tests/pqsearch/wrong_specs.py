@@ -38,7 +38,7 @@ def _choices(room: str) -> str:
 
 
 SECTIONS = (
-    "study, data, model, baseline, space, budgets, latency, target, sensitivity, algorithm, rungs, halving, quantizer, pruning, "
+    "study, data, model, task, baseline, space, budgets, latency, target, sensitivity, algorithm, rungs, halving, quantizer, pruning, "
     "finetune, export, workers"
 )
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
@@ -54,7 +54,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"workerss": {}}, [f"workerss: unknown key, did you mean 'workers'?, choose from {SECTIONS}"],
     ),
     "unknown key": (
-        {"model__nam": "x"}, ["model.nam: unknown key, did you mean 'name'?, choose from name, weights, options, folder"],
+        {"model__nam": "x"}, ["model.nam: unknown key, did you mean 'name'?, choose from name, weights, options, output, folder"],
     ),
     "unknown key of a rung": (
         {"rungs": [{"kind": "calibrate", "step": 3}]},
@@ -143,6 +143,26 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             "study.evaluations: must be at least 24 with a [target], got 10",
         ],
     ),
+    "loss that names no function": (
+        {"task": {"loss": "focal", "metric": "mine:"}},
+        ["task.loss: must be module:function, got 'focal'", "task.metric: must be module:function, got 'mine:'"],
+    ),
+    "arguments of no loss": (
+        {"task": {"loss_options": {"gamma": 2.0}}},
+        ["task.loss_options: are arguments of task.loss, which is not set; name your function there"],
+    ),
+    "smoothed labels with a loss of one's own": (
+        {"task": {"loss": "mine:focal"}, "finetune__label_smoothing": 0.1},
+        ["finetune.label_smoothing: is a part of cross-entropy, so must be 0 with a task.loss, got 0.1"],
+    ),
+    "unknown key of the task": (
+        {"task": {"los": "mine:focal"}},
+        ["task.los: unknown key, did you mean 'loss'?, choose from loss, loss_options, metric, metric_options, folder"],
+    ),
+    "output that is neither a name nor an index": (
+        {"model__output": 1.5}, ["model.output: must be a name, or an index from 0, got 1.5"],
+    ),
+    "output before the first": ({"model__output": -1}, ["model.output: must be a name, or an index from 0, got -1"]),
     "plans that are no list": ({"study__plans": "mine.json"}, ["study.plans: must be a list, got 'mine.json'"]),
     "no objective": ({"study__objectives": []}, ["study.objectives: must not be empty, got []"]),
     "population too large": (
@@ -184,7 +204,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown model": (
         {"model__name": "cifar_resnets"},
         [f"model.name: unknown name 'cifar_resnets', did you mean 'cifar_resnet'?, choose from {_choices('models')}, "
-         "torchvision:<name> or your own module:function"],
+         "torchvision:<name>, timm:<name> or your own module:function"],
     ),
     "unknown algorithm": (
         {"algorithm": {"name": "tpee"}},

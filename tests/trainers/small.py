@@ -77,10 +77,10 @@ def picture(value: int, size: tuple[int, int] = (8, 8)) -> bytes:
     return file.getvalue()
 
 
-def picture_tree(images: int = 4) -> dict[str, bytes]:
-    """`train/` and `test/` of two classes, every picture of its own brightness, by path."""
+def picture_tree(images: int = 4, held_out: str = "test") -> dict[str, bytes]:
+    """`train/` and what is held out of two classes, every picture of its own brightness, by path."""
     tree = {}
-    for split_number, part in enumerate(("train", "test")):
+    for split_number, part in enumerate(("train", held_out)):
         for class_number, name in enumerate(("cat", "dog")):
             for number in range(images):
                 tree[f"{part}/{name}/{number}.png"] = picture(10 * number + 100 * class_number + split_number)

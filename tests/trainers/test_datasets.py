@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import io
 import multiprocessing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pqsearch.errors import UserError
 from tests.trainers.small import fake_cifar, picture, picture_tree, write_archive, write_tree
-from trainers.datasets import cifar10, digits, image_folder
+from trainers.datasets import cifar10, digits, image_folder, imagenet
 from trainers.datasets._stratify import stratified
 
 
@@ -215,3 +217,50 @@ def test_damaged_cifar_batches_are_refused(tmp_path: Path, monkeypatch: pytest.M
     (root / "cifar-10-batches-py" / "test_batch").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"^data\.root: .*data\.download"):
         cifar10.load(str(root), str(tmp_path / "cache"))
+
+
+def _striped(width: int, height: int) -> bytes:
+    """Every column of its own brightness."""
+    file = io.BytesIO()
+    columns = np.broadcast_to(np.arange(width, dtype=np.uint8)[None, :, None], (height, width, 3))
+    Image.fromarray(np.ascontiguousarray(columns)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_imagenet_is_resized_by_the_shorter_side_and_cropped_at_the_centre(tmp_path: Path) -> None:
+    tree = {f"{split}/{name}/0.png": _striped(64, 32) for split in ("train", "val") for name in ("n01", "n02")}
+    tree["train/n02/1.png"] = _striped(32, 48)
+    root = write_tree(tree, tmp_path / "images")
+    found = imagenet.load(str(root), str(tmp_path / "cache"), size=24, resize=32)
+    assert found.train_images.shape == (3, 3, 24, 24) and found.test_images.shape == (2, 3, 24, 24)
+    # 64 by 32 stays as it is, and columns 20 to 43 are left; 32 by 48 loses 4 at each side.
+    assert found.train_images[0, 0, 5].tolist() == list(range(20, 44))
+    assert found.train_images[2, 2, 0].tolist() == list(range(4, 28))
+    small = imagenet.load(str(root), str(tmp_path / "cache"), size=8, resize=16)
+    assert small.train_images.shape == (3, 3, 8, 8)
+    assert (found.mean, found.std) == imagenet.STATISTICS
+
+
+def test_imagenet_takes_an_archive_and_keeps_the_labels_of_classes_that_val_lacks(tmp_path: Path) -> None:
+    tree = {name: data for name, data in picture_tree(held_out="val").items() if not name.startswith("val/cat")}
+    source = write_archive(tree, tmp_path / "imagenet.tar")
+    found = imagenet.load(str(source), str(tmp_path / "cache"), size=8, resize=8, mean=[0.5] * 3)
+    assert found.classes == ("cat", "dog") and set(found.test_labels.tolist()) == {1}
+    assert found.mean == (0.5, 0.5, 0.5)
+
+
+def test_what_is_wrong_with_imagenet_is_said_with_the_way_out(tmp_path: Path) -> None:
+    heap = {
+        name.replace("val/cat/", "val/").replace("val/dog/", "val/d"): data
+        for name, data in picture_tree(held_out="val").items()
+    }
+    cases = {
+        "heap": (heap, {}, "has no val/<class> folders; it must hold val/<class>/<image>"),
+        "more": ({**picture_tree(held_out="val"), "val/owl/0.png": picture(9)}, {}, "class 'owl' is in val/ but not in train/"),
+        "sizes": (picture_tree(held_out="val"), {"resize": 200}, "data.resize: must be at least data.size, which is 224, got 200"),
+    }  # fmt: skip
+    for name, (tree, options, words) in cases.items():
+        root = write_tree(tree, tmp_path / name)
+        with pytest.raises(UserError) as caught:
+            imagenet.load(str(root), str(tmp_path / "cache"), **options)  # type: ignore[arg-type]
+        assert words in caught.value.problems[0]

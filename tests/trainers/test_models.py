@@ -91,6 +91,19 @@ def test_googlenet_gives_one_tensor_in_training_too() -> None:
     assert _build("torchvision:googlenet").train()(torch.zeros(2, 3, 64, 64)).shape == (2, 5)
 
 
+def test_networks_of_timm_take_the_classes_the_channels_and_their_options() -> None:
+    model = build_model("timm:mobilenetv3_small_050", {"drop_rate": 0.25}, 5, (1, 32, 32)).eval()
+    assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
+    info = trace(model, (1, 32, 32)).info
+    assert sum(group.prunable for group in info.groups) > 10
+
+
+def test_without_timm_its_networks_are_refused_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match=r"^model.name: timm:resnet18 needs timm, .*; pip install 'pqsearch\[timm\]'$"):
+        _build("timm:resnet18")
+
+
 def test_a_function_of_the_users_gets_what_it_takes(folder: str) -> None:
     assert _build("mynets:small", folder, hidden=6)(torch.zeros(1, 3, 4, 4)).shape == (1, 5)
     assert _build("mynets:fixed", folder, hidden=6)(torch.zeros(1, 3, 4, 4)).shape == (1, 2)
@@ -102,6 +115,9 @@ def test_a_function_of_the_users_gets_what_it_takes(folder: str) -> None:
     [
         ("torchvision:resnet19", {}, "model.name: torchvision has no classification network 'resnet19', did you"),
         ("torchvision:resnet18", {"width": 2}, "model.options: the model cannot be built with"),
+        ("timm:resnet_18", {}, "model.name: timm has no network 'resnet_18', did you mean 'resnet18'"),
+        ("timm:resnet18", {"pretrained": True}, "model.options.pretrained: every worker would fetch the weights, got True"),
+        ("timm:resnet18", {"widht": 2}, "model.options: the model cannot be built with {'widht': 2}: TypeError"),
         ("digit_net", {}, "model.name: unknown name 'digit_net', did you mean 'digits_net'?"),
         ("nowhere:net", {}, "model.name: there is no module 'nowhere'"),
         ("mynets:smal", {}, "model.name: mynets has no function or class 'smal', did you mean 'small'?"),

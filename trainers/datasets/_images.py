@@ -46,14 +46,21 @@ class _Part:
 
 
 def decode(
-    source: Path, splits: tuple[str, ...], into: Path, *, mode: str, size: int | None, where: str
+    source: Path,
+    splits: tuple[str, ...],
+    into: Path,
+    *,
+    mode: str,
+    size: int | None,
+    shorter: int | None = None,
+    where: str,
 ) -> dict[str, list[str]]:
     """Decode `<split>/<class>/<image>` below `source`, a folder or a tar archive (read once from front to back).
 
     Writes `<split>_images.npy` (N, C, H, W) and `<split>_labels.npy` into the folder `into`, images sorted by class
-    and name; the split "" has its class folders at the top. `mode` is Pillow's, "RGB" or "L"; `size` resizes the
-    shorter side and crops the centre. Returns the sorted classes of each split. Raises `UserError` about `where`,
-    with all problems.
+    and name; the split "" has its class folders at the top. `mode` is Pillow's, "RGB" or "L"; `size` is the side of the
+    square cropped from the centre, after resizing the shorter side to `shorter`, or to `size` where that is None.
+    Returns the sorted classes of each split. Raises `UserError` about `where`, with all problems.
     """
     parts = {split: _Part() for split in splits}
     problems: list[str] = []
@@ -68,7 +75,7 @@ def decode(
             if entry.name is None:
                 continue
             shown = "/".join(filter(None, (entry.split, entry.label, entry.name)))
-            pixels = _pixels(entry.data, mode, size)
+            pixels = _pixels(entry.data, mode, size, shorter)
             if isinstance(pixels, str):
                 unreadable += 1
                 if unreadable <= SHOWN:
@@ -148,7 +155,7 @@ def _is_image(name: str) -> bool:
     return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def _pixels(data: bytes | str, mode: str, size: int | None) -> NDArray[np.uint8] | str:
+def _pixels(data: bytes | str, mode: str, size: int | None, shorter: int | None) -> NDArray[np.uint8] | str:
     """Pixels (C, H, W), or what is wrong in words."""
     if isinstance(data, str):
         return data
@@ -160,18 +167,19 @@ def _pixels(data: bytes | str, mode: str, size: int | None) -> NDArray[np.uint8]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return "not an image that Pillow knows" if isinstance(error, Image.UnidentifiedImageError) else str(error)
     if size is not None:
-        picture = resized(picture, size)
+        picture = resized(picture, size, shorter)
     pixels = np.asarray(picture)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def resized(picture: Any, size: int) -> Any:
-    """With a shorter side of `size` pixels, and the centre of it."""
+def resized(picture: Any, size: int, shorter: int | None = None) -> Any:
+    """With a shorter side of `shorter` pixels (`size` unless given), and a square of `size` from the centre of it."""
     width, height = picture.size
-    if (width, height) == (size, size):
+    shorter = size if shorter is None else shorter
+    if (width, height) == (size, size) and shorter == size:
         return picture
-    scale = size / min(width, height)
-    width, height = max(size, round(width * scale)), max(size, round(height * scale))
+    scale = shorter / min(width, height)
+    width, height = max(shorter, round(width * scale)), max(shorter, round(height * scale))
     left, top = (width - size) // 2, (height - size) // 2
     picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     return picture.crop((left, top, left + size, top + size))
@@ -185,10 +193,10 @@ def _structure_problems(source: Path, parts: dict[str, _Part], where: str) -> It
         for label, number in sorted(part.labels.items()):
             if not number:
                 yield f"{where}: class folder {inside}{label} in {source} has no images; add some or remove it"
-    if {"train", "test"} <= parts.keys():
-        train = parts["train"].labels.keys()
-        for label in sorted(parts["test"].labels.keys() - train) if train else ():
-            yield f"{where}: class {label!r} is in test/ but not in train/ of {source}; add training images of it"
+    train = parts["train"].labels.keys() if "train" in parts else ()
+    for split, part in parts.items() if train else ():
+        for label in sorted(part.labels.keys() - train):
+            yield f"{where}: class {label!r} is in {split}/ but not in train/ of {source}; add training images of it"
 
 
 def _sort_into(folder: Path, split: str, part: _Part, shape: tuple[int, ...]) -> None:
