@@ -34,6 +34,7 @@ FLOORS = (
         "pqsearch.searchers",
         "pqsearch.spec",
         "pqsearch.spec_problems",
+        "pqsearch.process_problems",
         "pqsearch.environment",
     ),
     (
@@ -92,7 +93,9 @@ FLOORS = (
     ("pqsearch.prepare",),
     ("pqsearch.tune",),
     (
+        "pqsearch.ranks",
         "pqsearch.finetunes",
+        "pqsearch.baselines",
         "pqsearch.rebuild",
         "pqsearch.summary",
         "pqsearch.resolving",
