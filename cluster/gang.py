@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cluster import local
-from cluster.nodes import room
+from cluster.nodes import BEGUN, room
 from pqsearch.errors import UserError
 from pqsearch.spec import Spec, WorkersSpec, shared_trainings
 
 
-def check_processes(spec: Spec) -> None:
+def check_processes(spec: Spec, say: Callable[[str], None]) -> None:
     """Refuse trainings that are shared by more processes than the nodes can hold; raises `UserError` with all of them.
 
     With `workers.wait` the cluster is asked for the room first and may take so long to grow. Nothing happens on a Ray that is this
@@ -24,8 +24,12 @@ def check_processes(spec: Spec) -> None:
     most = max(processes for _, processes in trainings)
     if room(_nodes(), spec.workers) < most and spec.workers.wait is not None:
         _ask_for(most, spec.workers, spec.workers.wait)
-    if problems := list(gang_problems(trainings, _nodes(), spec.workers)):
+    if problems := gang_problems(trainings, _nodes(), spec.workers):
         raise UserError(problems)
+    say(
+        f"{BEGUN}{' and '.join(key for key, _ in trainings)} by {most} processes at most, which talk to each other over the nodes' "
+        "network, as torch does: in the clear and on ports that it chooses"
+    )
 
 
 def gang_problems(

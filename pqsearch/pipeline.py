@@ -57,7 +57,7 @@ class Pipeline:
     def nodes(self) -> None:
         """The nodes of a cluster, looked at once."""
         check_nodes(self.spec, self.run, self.console.line)
-        check_processes(self.spec)
+        check_processes(self.spec, self.console.line)
 
     def baseline(self) -> dict[str, Any]:
         """Train the float network, or adapt the weights the spec names, and test it once."""

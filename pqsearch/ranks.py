@@ -44,7 +44,7 @@ def begin(
     resources = {name: number for name, number in workers.wanted().items() if number}
     folder = run.scratch / f"ray-train-{name}"
     return task.options(name=f"{name} in {processes} processes").remote(
-        loop, dict(config), processes, resources, str(folder)
+        loop, dict(config), processes, resources, str(folder), not os.environ.get("RAY_ADDRESS")
     )
 
 
@@ -80,6 +80,7 @@ def _fit(
     processes: int,
     resources: dict[str, float],
     folder: str,
+    alone: bool,
 ) -> Any:
     """Runs in a Ray process of its own, which takes no CPU."""
     # The processes stay where the others of the run are: their paths may be relative.
@@ -88,13 +89,15 @@ def _fit(
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
+    from pqsearch.meeting import OneMachine
+
     shutil.rmtree(folder, ignore_errors=True)  # of a predecessor that was killed
+    gpus = resources.get("GPU", 0) > 0
     trainer = TorchTrainer(
         loop,
         train_loop_config=config,
-        scaling_config=ScalingConfig(
-            num_workers=processes, use_gpu=resources.get("GPU", 0) > 0, resources_per_worker=resources
-        ),
+        torch_config=OneMachine(folder=folder, gpus=gpus) if alone else None,
+        scaling_config=ScalingConfig(num_workers=processes, use_gpu=gpus, resources_per_worker=resources),
         run_config=RunConfig(name="run", storage_path=folder, failure_config=FailureConfig(max_failures=RESTARTS)),
     )
     try:

@@ -94,6 +94,7 @@ FLOORS = (
     ("pqsearch.tune",),
     (
         "pqsearch.ranks",
+        "pqsearch.meeting",
         "pqsearch.finetunes",
         "pqsearch.baselines",
         "pqsearch.rebuild",

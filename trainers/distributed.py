@@ -64,7 +64,7 @@ class World:
             model,
             device_ids=[device.index] if device.type == "cuda" else None,
             # Statistics are brought together once an epoch (`unite_norms`); the first process's alone would be worth less.
-            broadcast_buffers=False,
+            forward_sync_buffers=False,
             # A network may hold parameters that its forward does not use.
             find_unused_parameters=True,
         )

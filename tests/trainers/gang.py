@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -40,7 +39,7 @@ def gang(size: int, folder: Path) -> Iterator[Gang]:
     spawn = multiprocessing.get_context("spawn")
     pipes = [spawn.Pipe() for _ in range(size)]
     processes = [
-        spawn.Process(target=_member, args=(rank, size, f"file://{folder}/meeting", theirs))
+        spawn.Process(target=_member, args=(rank, size, str(folder / "meeting"), theirs))
         for rank, (_, theirs) in enumerate(pipes)
     ]
     for process in processes:
@@ -54,12 +53,12 @@ def gang(size: int, folder: Path) -> Iterator[Gang]:
 
 
 def _member(rank: int, size: int, meeting: str, end: Connection) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     import torch
-    import torch.distributed as dist
+
+    from pqsearch.meeting import _join
 
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
+    _join("gloo", meeting, rank, size)
     while True:
         function, arguments = end.recv()
         try:
