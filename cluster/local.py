@@ -32,14 +32,16 @@ def render(spec: Spec, verbose: bool = False) -> dict[str, Any]:
     }
     if os.environ.get("RAY_ADDRESS"):
         return {**request, "address": os.environ["RAY_ADDRESS"]}
+    # Those who search, or those who train together afterwards: never both at once.
+    count = max(spec.workers.count, spec.baseline.workers, spec.finetune.workers)
     return {
         **request,
         "address": LOCAL,
         "include_dashboard": False,
-        "num_cpus": math.ceil(spec.workers.count * spec.workers.cpus),
-        "num_gpus": math.ceil(spec.workers.count * spec.workers.gpus),
+        "num_cpus": math.ceil(count * spec.workers.cpus),
+        "num_gpus": math.ceil(count * spec.workers.gpus),
         # A Ray of one's own has whatever its only search asks for.
-        "resources": {name: math.ceil(spec.workers.count * number) for name, number in spec.workers.resources.items()},
+        "resources": {name: math.ceil(count * number) for name, number in spec.workers.resources.items()},
         "object_store_memory": OBJECT_STORE_BYTES,
     }
 

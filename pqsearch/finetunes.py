@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from cluster import local
+from pqsearch import ranks
 from pqsearch.errors import SearchAborted, UserError
 from pqsearch.plan import Plan
 from pqsearch.run_dir import RunDirectory, write_atomically
 from pqsearch.spec import Spec, parse_spec
 from pqsearch.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainers.distributed import World
+    from trainers.proxy import Context
 
 POLL_SECONDS = 1.0
 #: Where machines share no disk: how often how far trainings are is asked for, and how often one takes its checkpoint there.
@@ -65,15 +73,14 @@ def finetune_all(
     if todo:
         run.push()  # from where every machine brings the baseline to itself
         local.connect(local.render(spec, verbose))
-        task = ray.remote(**local.task_options(spec.workers), max_retries=3)(_finetune)
-        pending = {
-            task.options(name=f"finetune {job.role}").remote(
-                spec.to_dict(), run.where, job.role, job.plan.to_json() if job.plan else None
-            ): job
-            for job in todo
-        }
+        waiting = deque(todo)
+        pending: dict[Any, Job] = {}
+        at_once = len(todo) if spec.finetune.workers == 1 else max(1, spec.workers.count // spec.finetune.workers)
         looked = time.monotonic()
-        while pending:
+        while waiting or pending:
+            while waiting and len(pending) < at_once:
+                job = waiting.popleft()
+                pending[_begin(spec, run, job)] = job
             done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
             for reference in done:
                 job = pending.pop(reference)
@@ -90,8 +97,19 @@ def finetune_all(
                 looked = time.monotonic()
                 with suppress(UserError):  # it is a matter of showing, and there is a next time
                     run.store.pull(lambda name: name.endswith("/progress.json"), theirs=True)
-            _tell(progress, run, todo, {job.role for job in pending.values()}, spec.finetune.epochs)
+            left = {job.role for job in (*pending.values(), *waiting)}
+            _tell(progress, run, todo, left, len(pending), spec.finetune.epochs)
     return {job.role: {**results[job.folder(run)], "role": job.role} for job in jobs if job.folder(run) in results}
+
+
+def _begin(spec: Spec, run: RunDirectory, job: Job) -> Any:
+    """A Ray reference to the result of a job."""
+    plan = job.plan.to_json() if job.plan else None
+    if spec.finetune.workers == 1:
+        task = ray.remote(**local.task_options(spec.workers), max_retries=3)(_finetune)
+        return task.options(name=f"finetune {job.role}").remote(spec.to_dict(), run.where, job.role, plan)
+    config = {"spec": spec.without_passwords().to_dict(), "run": run.where, "role": job.role, "plan": plan}
+    return ranks.begin(_finetune_shared, config, spec.workers, spec.finetune.workers, run, f"finetune-{job.role}")
 
 
 def _name(run: RunDirectory, job: Job) -> str:
@@ -109,51 +127,93 @@ def _result(reference: Any, job: Job) -> dict[str, Any]:
 
 
 def _tell(
-    progress: Callable[[dict[str, Any]], None], run: RunDirectory, todo: list[Job], running: set[str], epochs: int
+    progress: Callable[[dict[str, Any]], None],
+    run: RunDirectory,
+    todo: list[Job],
+    left: set[str],
+    running: int,
+    epochs: int,
 ) -> None:
     done = 0
     latest: dict[str, Any] = {}
     for job in todo:
         seen = run.read(job.folder(run) / "progress.json") or {}
-        done += seen.get("done", 0) if job.role in running else epochs
-        if job.role in running and seen:
+        done += seen.get("done", 0) if job.role in left else epochs
+        if job.role in left and seen:
             latest = {**seen, "role": job.role}
-    progress({**latest, "stage": "finetune", "done": done, "total": epochs * len(todo), "running": len(running)})
+    progress({**latest, "stage": "finetune", "done": done, "total": epochs * len(todo), "running": running})
 
 
 def _finetune(spec_values: dict[str, Any], run_dir: str, role: str, plan: dict[str, Any] | None) -> dict[str, Any]:
     """Runs in a Ray worker process."""
-    from pqsearch.prepare import load_data
-    from trainers.device import pick, set_threads
+    from trainers.device import pick
     from trainers.full import finetune
-    from trainers.proxy import make_context
 
     spec, run = parse_spec(spec_values), RunDirectory(run_dir)
     job = Job(role, Plan.from_json(plan) if plan else None)
+    context = _context(spec, run, job, pick(spec.workers.gpus))
     folder, within = job.folder(run), _name(run, job)
-    run.bring(run.baseline.name, within)
+    note = noter(run, folder / "progress.json", within)
+    result = finetune(context, role, job.plan, folder, spec.finetune, note)
+    if run.store is not None:
+        hand_in(run.store, within)
+    return result
+
+
+def _finetune_shared(config: dict[str, Any]) -> dict[str, Any]:
+    """Runs in each of the processes that share a training."""
+    from trainers.full import finetune
+
+    spec, run = parse_spec(config["spec"]), RunDirectory(config["run"])
+    job = Job(config["role"], Plan.from_json(config["plan"]) if config["plan"] else None)
+    folder, within = job.folder(run), _name(run, job)
+    note = noter(run, folder / "progress.json", within)
+
+    def prepare(world: World, device: torch.device) -> Context:
+        return _context(spec, run, job, device)
+
+    def train(world: World, context: Context) -> dict[str, Any]:
+        result = finetune(context, job.role, job.plan, folder, spec.finetune, note, world)
+        if run.store is not None and world.first:
+            hand_in(run.store, within)
+        return result
+
+    return ranks.in_rank(prepare, train)
+
+
+def _context(spec: Spec, run: RunDirectory, job: Job, device: torch.device) -> Context:
+    """What a process needs for a job, on a machine that may have nothing of the run yet."""
+    from pqsearch.prepare import load_data
+    from trainers.device import set_threads
+    from trainers.proxy import make_context
+
+    run.bring(run.baseline.name, _name(run, job))
     set_threads(spec.workers.cpus)
     dataset, splits = load_data(spec)
-    context = make_context(spec, dataset, splits, run.baseline, run.scratch, pick(spec.workers.gpus))
-    folder.mkdir(parents=True, exist_ok=True)
+    context = make_context(spec, dataset, splits, run.baseline, run.scratch, device)
+    job.folder(run).mkdir(parents=True, exist_ok=True)
+    return context
+
+
+def noter(run: RunDirectory, path: Path, within: str) -> Callable[[dict[str, Any]], None]:
+    """What writes down in a file how far a training is, and takes what it has made to the store now and then: files whose names begin
+    with `within`.
+    """
     started = pushed = time.monotonic()
 
     def note(state: dict[str, Any]) -> None:
         nonlocal pushed
-        state = {**state, "seconds": time.monotonic() - started}
-        write_atomically(folder / "progress.json", json.dumps(state))
+        write_atomically(path, json.dumps({**state, "seconds": time.monotonic() - started}))
         if run.store is not None and time.monotonic() - pushed >= PUSH_SECONDS:
             with suppress(UserError):  # the training goes on; what it leaves is taken there when the store answers
                 run.store.push(lambda name: name.startswith(within))
             pushed = time.monotonic()
 
-    result = finetune(context, role, job.plan, folder, spec.finetune, note)
-    if run.store is not None:
-        _hand_in(run.store, within)
-    return result
+    return note
 
 
-def _hand_in(store: Store, within: str) -> None:
+def hand_in(store: Store, within: str) -> None:
+    """Take what a training has made to the store, as soon as it answers. Raises `UserError` when it does not for long."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cluster.gang import check_processes
 from cluster.nodes import check_nodes
 from pqsearch import environment, rooms
 from pqsearch.console import Progress
@@ -56,6 +57,7 @@ class Pipeline:
     def nodes(self) -> None:
         """The nodes of a cluster, looked at once."""
         check_nodes(self.spec, self.run, self.console.line)
+        check_processes(self.spec, self.console.line)
 
     def baseline(self) -> dict[str, Any]:
         """Train the float network, or adapt the weights the spec names, and test it once."""
@@ -72,6 +74,10 @@ class Pipeline:
         with self.stage("baseline"):
             set_threads(workers.count * workers.cpus)
             device = pick(workers.gpus)
+            if self.spec.baseline.workers > 1 and self.spec.baseline.epochs and not self.run.baseline.is_file():
+                from pqsearch.baselines import train_shared
+
+                train_shared(self.spec, self.run, self.progress("baseline"), self.verbose)
             model = train_baseline(
                 self.spec, prepared.dataset, prepared.splits, self.run.path, device, self.progress("baseline")
             )

@@ -13,8 +13,9 @@ import torch
 from pqsearch.errors import UserError
 from pqsearch.plan import ModelInfo
 from pqsearch.plan_file import given_plans
+from pqsearch.process_problems import FEWEST_IMAGES
 from pqsearch.space_of import space_of
-from pqsearch.spec import TORCHVISION, Spec
+from pqsearch.spec import TORCHVISION, Spec, shared_trainings
 from search_spaces.space import Space
 from trainers.baseline import initial_model
 from trainers.coupling import Traced
@@ -63,7 +64,29 @@ def worker_problems(spec: Spec) -> list[str]:
             f"workers.count: {spec.workers.count} workers of {spec.workers.cpus:g} cpus need {wanted:g} cores, "
             f"this machine has {cores}; lower workers.count or workers.cpus"
         )
+    for key, processes in shared_trainings(spec):
+        wanted, gpus = processes * spec.workers.cpus, processes * spec.workers.gpus
+        if wanted > cores:
+            problems.append(
+                f"{key}.workers: {processes} processes of {spec.workers.cpus:g} cpus need {wanted:g} cores, this machine has "
+                f"{cores}; lower {key}.workers or workers.cpus"
+            )
+        if torch.cuda.is_available() and gpus > torch.cuda.device_count():
+            problems.append(
+                f"{key}.workers: {processes} processes of {spec.workers.gpus:g} gpus need {gpus:g}, torch sees "
+                f"{torch.cuda.device_count()} on this machine; lower {key}.workers"
+            )
     return problems
+
+
+def _share_problems(spec: Spec, splits: Splits) -> list[str]:
+    """Trainings shared by more processes than there are images for."""
+    return [
+        f"{key}.workers: {processes} processes need {FEWEST_IMAGES} training images each, the data leave {len(splits.train)}; "
+        f"lower {key}.workers"
+        for key, processes in shared_trainings(spec)
+        if len(splits.train) < FEWEST_IMAGES * processes
+    ]
 
 
 def prepare(spec: Spec) -> Prepared:
@@ -86,6 +109,7 @@ def prepare(spec: Spec) -> Prepared:
         raise UserError(problems)
     dataset, splits = data
     task = attempt(lambda: checked_task(spec, len(dataset.classes)))
+    problems.extend(_share_problems(spec, splits))
     model = attempt(lambda: initial_model(spec, dataset))
     teacher = spec.finetune.teacher
     if teacher is not None:

@@ -70,6 +70,7 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.baseline = self.path / "baseline.pth"
         self.baseline_correct = self.path / "baseline-correct.npy"
+        self.baseline_progress = self.path / "baseline-progress.json"  # while several processes train it
         self.baseline_results = self.path / "baseline.json"
         self.plan = self.path / "plan.json"
         self.plans = self.path / "plans"

@@ -11,6 +11,8 @@ from pqsearch.spec import Spec
 #: Keys that may change between two commands on one run directory: they do not touch what was measured.
 FREE_KEYS = (
     "workers",
+    "baseline.workers",
+    "finetune.workers",
     "study.evaluations",
     "study.confirm",
     "study.retest",

@@ -187,7 +187,15 @@ class TrainSpec(_Section):
 
     epochs: int = Field(10, ge=0, description="Passes over the training images.")
     lr: float = Field(0.05, gt=0, description="Peak learning rate.")
-    batch_size: int = Field(128, ge=2, description="Images a step.")
+    batch_size: int = Field(128, ge=2, description="Images a step, of all processes together.")
+    workers: int = Field(
+        1,
+        ge=1,
+        description="Processes that share each batch, every one with the CPUs and GPUs that `[workers]` gives a worker.",
+    )
+    sync_batch_norm: bool = Field(
+        False, description="Batch norm over the images of all `workers`; torch has it on GPUs only."
+    )
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with Nesterov momentum 0.9, or AdamW.")
     weight_decay: float = Field(5e-4, ge=0, description="Not applied to batch norm, biases and quantiser steps.")
     schedule: Literal["cosine", "step", "one_cycle"] = Field(
@@ -236,6 +244,10 @@ class FinetuneSpec(TrainSpec):
     temperature: float = Field(2.0, gt=0, description="Temperature of the distillation.")
     quantizer_lr: float = Field(
         0.1, gt=0, le=1, description="Learning rate of the quantiser steps, as a share of `lr`."
+    )
+    freeze_batch_norm: bool = Field(
+        False,
+        description="Batch norm keeps the statistics of the calibration; its scales and shifts are still trained.",
     )
     top_k: int = Field(1, ge=1, description="How many of the best plans get it; the held-out slice picks one.")
     compare: bool = Field(
@@ -434,6 +446,12 @@ class Spec(_Section):
             return self
         study = self.study.model_copy(update={"storage": hide_passwords(self.study.storage)})
         return self.model_copy(update={"study": study})
+
+
+def shared_trainings(spec: Spec) -> list[tuple[str, int]]:
+    """The sections whose training several processes share, with how many these are."""
+    sections = (("baseline", spec.baseline), ("finetune", spec.finetune))
+    return [(key, section.workers) for key, section in sections if section.workers > 1 and section.epochs]
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:

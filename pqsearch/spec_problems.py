@@ -15,6 +15,7 @@ from pqsearch.errors import UserError
 from pqsearch.hidden import hide_passwords
 from pqsearch.own import load_own, own_options
 from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS
+from pqsearch.process_problems import process_problems
 from pqsearch.samplers import SEVERAL, sampler_problems
 from pqsearch.searchers import searcher_problems
 from pqsearch.store_url import url_problems
@@ -241,9 +242,12 @@ def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
     space = data.get("space")
     if isinstance(space, dict):
         yield from _space_problems(space)
+    workers = data.get("workers")
+    gpus = workers.get("gpus", 0) if isinstance(workers, dict) else 0
     for key in ("baseline", "finetune"):
         if isinstance(data.get(key), dict):
             yield from _training_problems(key, data[key])
+            yield from process_problems(key, data[key], gpus, _fields((key,), root)["batch_size"].default)
     if isinstance(task := data.get("task"), dict):
         yield from _task_problems(task, data)
     rungs = data.get("rungs")
@@ -257,7 +261,6 @@ def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
             yield f"rungs[{index}].steps: must be at least 1 when kind is {kind!r}, got 0"
     if isinstance(halving := data.get("halving"), dict):
         yield from _halving_problems(halving, rungs, data.get("study"))
-    workers = data.get("workers")
     if isinstance(workers, dict) and isinstance(resources := workers.get("resources"), dict):
         yield from _resource_problems(resources)
 

@@ -35,6 +35,7 @@ FLOORS = (
         "pqsearch.searchers",
         "pqsearch.spec",
         "pqsearch.spec_problems",
+        "pqsearch.process_problems",
         "pqsearch.environment",
     ),
     (
@@ -93,7 +94,10 @@ FLOORS = (
     ("pqsearch.prepare",),
     ("pqsearch.tune",),
     (
+        "pqsearch.ranks",
+        "pqsearch.meeting",
         "pqsearch.finetunes",
+        "pqsearch.baselines",
         "pqsearch.rebuild",
         "pqsearch.summary",
         "pqsearch.resolving",

@@ -3,52 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from trainers.seeds import seeded
+from trainers.seeds import derive, seeded
 
 #: How many images of a batch a rectangle is erased from, and which part of an image it may cover at most.
 ERASED, MOST_ERASED = 0.25, 1 / 3
 
 
-def augment_pixels(pixels: Tensor, augment: tuple[str, ...], seed: int) -> Tensor:
-    """What is done to pixels (batch, channels, height, width) uint8 as they are: torchvision's policies, one draw an image."""
+@dataclass(frozen=True)
+class Part:
+    """Which images of a batch of `count` are there, by their positions (images,) in it: what is drawn is the whole batch's, so that
+    an image is augmented alike whoever holds it.
+    """
+
+    count: int
+    positions: NDArray[np.int64]
+
+    @classmethod
+    def whole(cls, count: int) -> Part:
+        return cls(count, np.arange(count))
+
+    def uniform(self, shape: tuple[int, ...], random: torch.Generator) -> Tensor:
+        """Draws from [0, 1), (images, *shape)."""
+        return torch.rand(self.count, *shape, generator=random)[self.positions]
+
+    def whole_numbers(self, limit: int, shape: tuple[int, ...], random: torch.Generator) -> Tensor:
+        """Draws below `limit`, (images, *shape)."""
+        return torch.randint(limit, (self.count, *shape), generator=random)[self.positions]
+
+
+def augment_pixels(pixels: Tensor, augment: tuple[str, ...], seed: int, part: Part | None = None) -> Tensor:
+    """What is done to pixels (batch, channels, height, width) uint8 as they are: torchvision's policies, each image by a seed of its
+    own.
+    """
     policies = [_POLICIES[name]() for name in augment if name in _POLICIES]
     if not policies:
         return pixels
+    positions = (part or Part.whole(len(pixels))).positions.tolist()
     with seeded(seed):
         changed = []
-        for image in pixels:
+        for position, image in zip(positions, pixels, strict=True):
+            torch.default_generator.manual_seed(derive(seed, position))
             for policy in policies:
                 image = policy(image)
             changed.append(image)
     return torch.stack(changed)
 
 
-def augment_images(images: Tensor, augment: tuple[str, ...], random: torch.Generator) -> Tensor:
+def augment_images(
+    images: Tensor, augment: tuple[str, ...], random: torch.Generator, part: Part | None = None
+) -> Tensor:
     """Shifts by up to an eighth of the side ("crop"), mirror images ("flip"), rectangles set to the mean ("erase"), each drawn per
     image, of normalised images (batch, channels, height, width); channels last.
     """
+    part = part or Part.whole(len(images))
     if "crop" in augment:
-        images = _shifted(images, random)
+        images = _shifted(images, random, part)
     if "flip" in augment:
-        mirrored = (torch.rand(len(images), generator=random) < 0.5).to(images.device)
+        mirrored = (part.uniform((), random) < 0.5).to(images.device)
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     if "erase" in augment:
-        images = _erased(images, random)
+        images = _erased(images, random, part)
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _shifted(images: Tensor, random: torch.Generator) -> Tensor:
+def _shifted(images: Tensor, random: torch.Generator, part: Part) -> Tensor:
     count, _, height, width = images.shape
     pad = max(1, height // 8)
     padded = functional.pad(images, (pad, pad, pad, pad))
-    rows = torch.randint(2 * pad + 1, (count, 1), generator=random) + torch.arange(height)
-    columns = torch.randint(2 * pad + 1, (count, 1), generator=random) + torch.arange(width)
+    rows = part.whole_numbers(2 * pad + 1, (1,), random) + torch.arange(height)
+    columns = part.whole_numbers(2 * pad + 1, (1,), random) + torch.arange(width)
     rows, columns = rows.to(images.device), columns.to(images.device)
     # Channels last makes the gather one copy of whole pixels.
     pixels = padded.permute(0, 2, 3, 1)
@@ -56,10 +88,10 @@ def _shifted(images: Tensor, random: torch.Generator) -> Tensor:
     return picked.permute(0, 3, 1, 2)
 
 
-def _erased(images: Tensor, random: torch.Generator) -> Tensor:
+def _erased(images: Tensor, random: torch.Generator, part: Part) -> Tensor:
     """Random erasing (Zhong et al., AAAI 2020), which with a square would be cutout (DeVries and Taylor, 2017)."""
-    count, _, height, width = images.shape
-    draws = torch.rand(count, 5, generator=random)
+    height, width = images.shape[2:]
+    draws = part.uniform((5,), random)
     # Sides in proportion to the image's, so that their product is the share that is covered.
     share, tilt = MOST_ERASED * draws[:, 0], torch.exp(2.4 * (draws[:, 1] - 0.5))
     high = (height * (share * tilt).sqrt()).clamp(max=height).round()

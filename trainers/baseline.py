@@ -15,9 +15,17 @@ from trainers import files
 from trainers.build import load_weights, network
 from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
+from trainers.distributed import ALONE, World
 from trainers.loop import Diverged, Recipe, Trainer, evaluate
 from trainers.seeds import derive, seeded
 from trainers.task import accuracy_of, task_of
+
+#: In the run directory, until the baseline is trained.
+CHECKPOINT = "baseline-checkpoint.pth"
+
+
+class TrainingDiverged(UserError):
+    """The loss became infinite or not a number, in all processes at once."""
 
 
 def initial_model(spec: Spec, dataset: Dataset, *, weights: bool = True) -> nn.Module:
@@ -33,52 +41,56 @@ def train_baseline(
     folder: Path,
     device: torch.device,
     progress: Callable[[dict[str, Any]], None] = lambda state: None,
+    world: World = ALONE,
 ) -> nn.Module:
     """Train and write `baseline.pth`; a checkpoint after each epoch makes an interrupted run go on exactly.
 
     Finished weights in `folder` are read, not trained again. `progress` gets done and total (epochs), loss of
-    training, accuracy and images of the select slice. Raises `UserError` when the loss diverges or there is nothing to
-    start from.
+    training, accuracy and images of the select slice; of several processes the first is told, and writes. Raises `TrainingDiverged`,
+    and `UserError` when there is nothing to start from.
     """
     settings = spec.baseline
     if not settings.epochs and not spec.model.weights:
         raise UserError("baseline.epochs: must be at least 1 without model.weights, got 0; train, or name a state dict")
     model = initial_model(spec, dataset).to(device).to(memory_format=torch.channels_last)
     finished = folder / "baseline.pth"
-    if finished.is_file():
+    if world.agreed(finished.is_file):
         load_weights(model, finished)
         return model
     made = model
     if settings.epochs:
         loader, select = Loader(dataset, splits.train, device), Loader(dataset, splits.select, device)
         task = task_of(spec.task)
-        trainer = Trainer(model, recipe(settings, loader, seed=derive("baseline", spec.study.seed), task=task), device)
-        checkpoint = folder / "baseline-checkpoint.pth"
-        epoch = resume(trainer, checkpoint)
+        how = recipe(settings, loader, seed=derive("baseline", spec.study.seed), task=task)
+        trainer = Trainer(model, how, device, world=world)
+        checkpoint = folder / CHECKPOINT
+        epoch = resume(trainer, checkpoint, world)["epoch"]
         while epoch < settings.epochs:
-            batches = loader.epoch(settings.batch_size, tuple(spec.data.augment), "baseline", spec.study.seed, epoch)
+            batches = loader.epoch(
+                settings.batch_size,
+                tuple(spec.data.augment),
+                "baseline",
+                spec.study.seed,
+                epoch,
+                share=trainer.share,
+            )
             try:
                 loss = trainer.run(batches)
             except Diverged as error:
-                raise UserError(
+                raise TrainingDiverged(
                     f"baseline.lr: {error} of the baseline (epoch {epoch + 1}), got {settings.lr:g}; lower it"
                 ) from None
             epoch += 1
-            files.save({**trainer.state(), "epoch": epoch}, checkpoint)
-            found = accuracy_of(evaluate(trainer.result, select, task)[0])
-            progress(
-                {
-                    "done": epoch,
-                    "total": settings.epochs,
-                    "loss": loss,
-                    "accuracy": found.value,
-                    "images": found.images,
-                    "deviation": found.deviation,
-                }
-            )
+            if world.first:
+                files.save({**trainer.state(), "epoch": epoch}, checkpoint)
+            found = accuracy_of(evaluate(trainer.result, select, task, world)[0])
+            state = {"done": epoch, "total": settings.epochs, "loss": loss}
+            if world.first:
+                progress({**state, "accuracy": found.value, "images": found.images, "deviation": found.deviation})
         made = trainer.result
-    files.save(plain(made), finished)
-    (folder / "baseline-checkpoint.pth").unlink(missing_ok=True)
+    if world.first:
+        files.save(plain(made), finished)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     return made
 
 
@@ -101,17 +113,21 @@ def recipe(settings: TrainSpec, loader: Loader, **more: Any) -> Recipe:
         amp=settings.amp,
         compiled=settings.compile,
         classes=loader.classes,
+        synchronised_norms=settings.sync_batch_norm,
+        batch=min(settings.batch_size, len(loader)),
         **more,
     )
 
 
-def resume(trainer: Trainer, checkpoint: Path) -> int:
-    """Restore a trainer from a checkpoint if there is one; returns the epochs done."""
-    if not checkpoint.is_file():
-        return 0
-    state = files.load(checkpoint)
-    trainer.restore(state)
-    return state["epoch"]
+def resume(trainer: Trainer, checkpoint: Path, world: World = ALONE) -> dict[str, Any]:
+    """Restore a trainer from a checkpoint if there is one, which the first of several processes reads for all.
+
+    Returns what stands in it, of which `epoch` (epochs done) is always there.
+    """
+    state = world.agreed(lambda: files.load(checkpoint) if checkpoint.is_file() else {"epoch": 0})
+    if state["epoch"]:
+        trainer.restore(state)
+    return state
 
 
 def plain(model: nn.Module) -> dict[str, torch.Tensor]:

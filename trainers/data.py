@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pqsearch.errors import UserError
 from pqsearch.spec import DataSpec
-from trainers.augment import augment_images, augment_pixels
+from trainers.augment import Part, augment_images, augment_pixels
 from trainers.datasets._cache import cached, read_array, read_meta
 from trainers.datasets._images import decode
 from trainers.datasets._stratify import stratified
@@ -22,6 +22,8 @@ from trainers.datasets._types import Dataset
 from trainers.device import evaluation_batch
 from trainers.seeds import derive, torch_generator
 
+#: Positions in a batch of so many images: those that one of several processes takes.
+Share = Callable[[int], NDArray[np.int64]]
 #: Slices are the same for every study on the same data, so that results can be compared.
 SLICE_SEED = 0
 
@@ -144,10 +146,10 @@ class Loader:
         images = (images - self._mean.to(self._device)) * self._scale.to(self._device)
         return images.contiguous(memory_format=torch.channels_last)
 
-    def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, without augmentation, in batches that fit in memory."""
+    def plain(self, first: int = 0, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, without augmentation, in batches that fit in memory; from batch `first` on `every` so manieth."""
         batch_size = evaluation_batch(self._part.images.shape[1:], self._device)
-        for start in range(0, len(self), batch_size):
+        for start in range(first * batch_size, len(self), every * batch_size):
             yield self.take(np.arange(start, min(start + batch_size, len(self))))
 
     def sample(self, count: int, *seed: str | int) -> tuple[Tensor, Tensor]:
@@ -155,15 +157,22 @@ class Loader:
         order = torch.randperm(len(self), generator=torch_generator(derive(*seed))).numpy()
         return self.take(order[:count])
 
-    def epoch(self, batch_size: int, augment: tuple[str, ...], *seed: str | int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One shuffled pass in whole batches (or one of all images, if too few); all that is random is the seed's."""
+    def epoch(
+        self, batch_size: int, augment: tuple[str, ...], *seed: str | int, share: Share = np.arange
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One shuffled pass in whole batches (or one of all images, if too few); all that is random is the seed's.
+
+        Of each batch only the `share` is made, as it is in the whole one.
+        """
         random = torch_generator(derive(*seed))
         order = torch.randperm(len(self), generator=random).numpy()
         batches = max(1, len(order) // batch_size)
         for number in range(batches):
-            rows = self._part.indices[order[number * batch_size : (number + 1) * batch_size]]
-            pixels = augment_pixels(self._pixels(rows), augment, derive(*seed, "pixels", number))
-            images = augment_images(self._normalised(pixels), augment, random)
+            batch = order[number * batch_size : (number + 1) * batch_size]
+            part = Part(len(batch), share(len(batch)))
+            rows = self._part.indices[batch[part.positions]]
+            pixels = augment_pixels(self._pixels(rows), augment, derive(*seed, "pixels", number), part)
+            images = augment_images(self._normalised(pixels), augment, random, part)
             yield images, self._labels[rows].to(self._device)
 
     def batches_an_epoch(self, batch_size: int) -> int:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from pqsearch.errors import UserError
 from pqsearch.plan import Accuracy, Plan
 from pqsearch.spec import FinetuneSpec
 from trainers import files
-from trainers.baseline import plain, recipe, resume
+from trainers.baseline import TrainingDiverged, plain, recipe, resume
 from trainers.data import Loader, Slice, Splits
 from trainers.datasets._types import Dataset
+from trainers.distributed import ALONE, World
 from trainers.loop import Diverged, Trainer, evaluate, evaluate_all
 from trainers.proxy import Context, calibrate, compressed
 from trainers.seeds import derive
@@ -36,15 +36,18 @@ def finetune(
     folder: Path,
     settings: FinetuneSpec,
     progress: Callable[[dict[str, Any]], None] = lambda state: None,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """Train in `folder`, keep the epoch that the select slice likes best, test it once; returns the result's JSON.
 
     `plan` None is the float baseline given the same training. A finished result is returned as it is, an interrupted
-    training goes on exactly where its last epoch ended. Raises `UserError` when the loss diverges.
+    training goes on exactly where its last epoch ended. Of several processes that share it the first writes and tells `progress`; all
+    return the result. Raises `TrainingDiverged`.
     """
     finished = folder / "result.json"
-    if finished.is_file():
-        return json.loads(finished.read_text())
+    found = world.agreed(lambda: json.loads(finished.read_text()) if finished.is_file() else None)
+    if found is not None:
+        return found
     spec = context.spec
     model = compressed(context, plan or Plan())
     calibrate(context, model, max(rung.images for rung in spec.rungs))
@@ -59,34 +62,49 @@ def finetune(
         "step_share": settings.quantizer_lr,
         "seed": spec.study.seed,
         "task": context.task,
+        "frozen_norms": settings.freeze_batch_norm,
     }
-    trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher)
+    trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher, world)
     checkpoint = folder / "checkpoint.pth"
-    best, seconds, epoch = _Best(), 0.0, resume(trainer, checkpoint)
+    best, seconds = _Best(), 0.0
+    state = resume(trainer, checkpoint, world)
+    epoch = state["epoch"]
     if epoch:
-        state = files.load(checkpoint)
         best, seconds = _Best(**state["best"]), state["seconds"]
     else:
         # Before the first epoch: what calibration alone gives may be the best there is.
-        best.offer(model, select, 0, context.task)
-    progress({"done": epoch, "total": settings.epochs, **best.reached(len(select))})
+        best.offer(model, select, 0, context.task, world)
+
+    def tell(**more: Any) -> None:
+        if world.first:
+            progress({"done": epoch, "total": settings.epochs, **best.reached(len(select)), **more})
+
+    tell()
     while epoch < settings.epochs:
         began = time.monotonic()
         # The same order of images for every plan, so that plans differ and not their luck.
-        batches = context.train.epoch(settings.batch_size, tuple(spec.data.augment), "finetune", spec.study.seed, epoch)
+        batches = context.train.epoch(
+            settings.batch_size,
+            tuple(spec.data.augment),
+            "finetune",
+            spec.study.seed,
+            epoch,
+            share=trainer.share,
+        )
         try:
             loss = trainer.run(batches)
         except Diverged as error:
-            raise UserError(
+            raise TrainingDiverged(
                 f"finetune.lr: {error} of {role} (epoch {epoch + 1}), got {settings.lr:g}; lower it"
             ) from None
         epoch += 1
-        best.offer(trainer.result, select, epoch, context.task)
+        best.offer(trainer.result, select, epoch, context.task, world)
         seconds += time.monotonic() - began
-        files.save({**trainer.state(), "epoch": epoch, "best": best.__dict__, "seconds": seconds}, checkpoint)
-        progress({"done": epoch, "total": settings.epochs, "loss": loss, **best.reached(len(select))})
+        if world.first:
+            files.save({**trainer.state(), "epoch": epoch, "best": best.__dict__, "seconds": seconds}, checkpoint)
+        tell(loss=loss)
     model.load_state_dict(best.weights)
-    files.save(best.weights, folder / "weights.pth")
+    correct = folder / "correct.npy" if world.first else None
     result = {
         "role": role,
         "plan_hash": plan.hash if plan else None,
@@ -94,8 +112,11 @@ def finetune(
         "best_epoch": best.epoch,
         "seconds": seconds,
         **_accuracy("select", Accuracy(best.accuracy, len(select), best.deviation)),
-        **evaluate_test(model, context.dataset, context.device, folder / "correct.npy", context.task),
+        **evaluate_test(model, context.dataset, context.device, correct, context.task, world),
     }
+    if not world.first:
+        return result
+    files.save(best.weights, folder / "weights.pth")
     with files.atomic(finished) as file:
         file.write(json.dumps(result, indent=2).encode())
     checkpoint.unlink(missing_ok=True)
@@ -120,8 +141,8 @@ class _Best:
         """For showing."""
         return {"accuracy": self.accuracy, "images": images, "deviation": self.deviation}
 
-    def offer(self, model: nn.Module, select: Loader, epoch: int, task: Task) -> None:
-        scores, loss = evaluate(model, select, task)
+    def offer(self, model: nn.Module, select: Loader, epoch: int, task: Task, world: World) -> None:
+        scores, loss = evaluate(model, select, task, world)
         found = accuracy_of(scores)
         if (found.value, -loss) > (self.accuracy, -self.loss):
             self.accuracy, self.loss, self.epoch, self.deviation = found.value, loss, epoch, found.deviation
@@ -134,6 +155,7 @@ def evaluate_test(
     device: torch.device,
     correct: Path | None = None,
     task: Task = CLASSIFY,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """Accuracy on the test images with number and standard error, the share whose class is among the first five answers where there
     are many; the score of each, by default whether it is right, goes to the file `correct`. With a metric of the user's the
@@ -141,7 +163,7 @@ def evaluate_test(
     """
     everything = np.arange(len(dataset.test_labels))
     loader = Loader(dataset, Slice(dataset.test_images, dataset.test_labels, everything), device)
-    found = evaluate_all(model.to(memory_format=torch.channels_last), loader, task)
+    found = evaluate_all(model.to(memory_format=torch.channels_last), loader, task, world)
     if correct is not None:
         with files.atomic(correct) as file:
             np.save(file, found.scores)

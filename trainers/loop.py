@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainers.data import Loader
 from trainers.device import mixed_precision
+from trainers.distributed import ALONE, World
 from trainers.mixing import mixer
 from trainers.quantized import quantizers, step_parameters
 from trainers.schedules import schedule
@@ -44,7 +47,8 @@ class Recipe:
     `milestones` are shares of it. `mixup` and `cutmix` are the parameters of their Beta distributions, `ema` how much of the
     averaged weights a step keeps, `clip` the longest gradient; 0 is none of it. `step_share` is the quantiser steps' part of the
     learning rate. `classes` is needed for mixing. `task` is what is learned. `seed` is for layers that draw numbers themselves,
-    such as dropout, and for mixing.
+    such as dropout, and for mixing. `frozen_norms` leaves the statistics of batch norm as they are; `synchronised_norms` takes
+    them over all processes, and `batch` is how many images a step sees in all of these.
     """
 
     steps: int
@@ -67,15 +71,24 @@ class Recipe:
     classes: int = 0
     seed: int = 0
     task: Task = CLASSIFY
+    frozen_norms: bool = False
+    synchronised_norms: bool = False
+    batch: int = 0
 
 
 class Trainer:
     """A model in training. Its state goes to a checkpoint and back, so that a resumed run is the unbroken one."""
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, device: torch.device, teacher: nn.Module | None = None
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        device: torch.device,
+        teacher: nn.Module | None = None,
+        world: World = ALONE,
     ) -> None:
-        self.model, self.recipe, self.device = model, recipe, device
+        model = world.synchronised(model) if recipe.synchronised_norms else model
+        self.model, self.recipe, self.device, self.world = model, recipe, device, world
         self.teacher = teacher.eval() if teacher is not None else None
         self._steps = [grid.step for _, grid in quantizers(model) if isinstance(grid.step, nn.Parameter)]
         groups = parameter_groups(model, recipe.weight_decay, recipe.step_share)
@@ -86,7 +99,8 @@ class Trainer:
         self.mixed = mixed_precision(device) if recipe.amp else None
         # Only float16 has too short an exponent for small gradients.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.mixed is torch.float16)
-        self._forward = torch.compile(model) if recipe.compiled else model
+        forward = world.wrapped(model, device)
+        self._forward = torch.compile(forward) if recipe.compiled else forward
         self._average: AveragedModel | None = None
         if recipe.ema:
             self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
@@ -98,31 +112,45 @@ class Trainer:
         """What the training has made so far: the averaged weights where there are any."""
         return self.model if self._average is None else self._average.module
 
+    def share(self, count: int) -> NDArray[np.int64]:
+        """Positions of the images of a batch of `count` that this process needs. Mixing pairs each with the one before it."""
+        return self.world.share(count, before=self._mix is not None and self.world.size > 1)
+
     def run(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-        """Train on batches; returns the mean loss. Raises `Diverged`."""
+        """Train on batches, of several processes each on its shares of them; returns the mean loss over all. Raises `Diverged`."""
         with seeded(derive(self.recipe.seed, self.step)):
             return self._run(batches)
 
     def _run(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
         self.model.train()
+        if self.recipe.frozen_norms:
+            for part in self.model.modules():
+                if isinstance(part, _BatchNorm):
+                    part.eval()
         total, count = torch.zeros((), device=self.device), 0
         for images, labels in batches:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr * group["share"] * schedule(self.step, self.recipe)
             images, labels = self._mixed(images, labels)
-            with torch.autocast(self.device.type, dtype=self.mixed, enabled=self.mixed is not None):
+            autocast = torch.autocast(self.device.type, dtype=self.mixed, enabled=self.mixed is not None)
+            with self.world.own_draws(self.recipe.seed, self.step), autocast:
                 loss = self._loss(self._forward(images), images, labels)
+            if self.world.size > 1:
+                loss = loss * self.world.weight(len(labels), self.recipe.batch)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self._update()
             self.step += 1
             total, count = total + loss.detach(), count + 1
-            # Waiting for a GPU at every step would cost more than finding out a little later.
-            if self.device.type == "cpu" and not torch.isfinite(loss):
+            # Waiting for a GPU, or for other processes, at every step would cost more than finding out a little later.
+            if self.device.type == "cpu" and self.world.size == 1 and not torch.isfinite(loss):
                 raise Diverged(f"the loss became {float(loss.detach())} in step {self.step}")
-        mean = float(total) / max(1, count)
+        mean = float(self.world.mean(total)) / max(1, count)
         if not math.isfinite(mean):
             raise Diverged(f"the loss became {mean} by step {self.step}")
+        # Frozen ones are alike in all processes, and so are those that are taken over all of them.
+        if not (self.recipe.frozen_norms or self.recipe.synchronised_norms):
+            self.world.unite_norms(self.model, *([] if self._average is None else [self._average]))
         return mean
 
     def _update(self) -> None:
@@ -143,6 +171,8 @@ class Trainer:
         if self._mix is None or len(labels) < 2:
             return images, labels
         images, labels = self._mix(images, labels)
+        if self.world.size > 1:
+            images, labels = images[1:], labels[1:]  # the one ahead was there to be mixed into the first of ours
         return images.contiguous(memory_format=torch.channels_last), labels
 
     def _loss(self, outputs: Tensor, images: Tensor, labels: Tensor) -> Tensor:
@@ -211,20 +241,26 @@ class Evaluated:
 
 
 @torch.inference_mode()
-def evaluate_all(model: nn.Module, loader: Loader, task: Task = CLASSIFY) -> Evaluated:
-    """A model on all images of a loader, in order. Raises `UserError` where a metric of the user's gives no scores in [0, 1]."""
+def evaluate_all(model: nn.Module, loader: Loader, task: Task = CLASSIFY, world: World = ALONE) -> Evaluated:
+    """A model on all images of a loader, in order. Several processes take turns by whole batches: the figures are those of one.
+
+    Raises `UserError` where a metric of the user's gives no scores in [0, 1].
+    """
     model.eval()
-    scores, among, loss = [], [], 0.0
-    for images, labels in loader.plain():
+    own = []
+    for turn, (images, labels) in enumerate(loader.plain(world.rank, world.size)):
         outputs = model(images)
-        scores.append(task.scores(outputs, labels))
         first = outputs.topk(min(TOP, outputs.shape[1])).indices
-        among.append((first == labels[:, None]).any(1).cpu().numpy())
-        loss += task.total_loss(outputs, labels)
-    return Evaluated(np.concatenate(scores), np.concatenate(among), loss / len(loader))
+        among = (first == labels[:, None]).any(1).cpu().numpy()
+        scores, loss = task.scores(outputs, labels), task.total_loss(outputs, labels)
+        own.append((turn * world.size + world.rank, scores, among, loss))
+    _, scored, amongs, losses = zip(*sorted(world.gathered(own), key=itemgetter(0)), strict=True)
+    return Evaluated(np.concatenate(scored), np.concatenate(amongs), sum(losses) / len(loader))
 
 
-def evaluate(model: nn.Module, loader: Loader, task: Task = CLASSIFY) -> tuple[NDArray[Any], float]:
+def evaluate(
+    model: nn.Module, loader: Loader, task: Task = CLASSIFY, world: World = ALONE
+) -> tuple[NDArray[Any], float]:
     """The score of each image (count,), and the mean loss, as `evaluate_all` has them."""
-    found = evaluate_all(model, loader, task)
+    found = evaluate_all(model, loader, task, world)
     return found.scores, found.loss

@@ -94,5 +94,5 @@ def test_what_a_training_has_made_waits_for_a_store_that_is_away(
     s3_bucket.server.ask_for_keys(True)
     monkeypatch.setattr(finetunes.time, "sleep", lambda seconds: s3_bucket.server.ask_for_keys(False))
     assert run.store is not None
-    finetunes._hand_in(run.store, f"{FOLDER}/")
+    finetunes.hand_in(run.store, f"{FOLDER}/")
     assert f"{FOLDER}/result.json" in s3_bucket.objects()

@@ -9,7 +9,15 @@ from tests.conftest import small_spec
 
 def test_what_was_measured_by_is_told_with_both_values_and_how_long_and_where_is_not() -> None:
     before = parse_spec(small_spec())
-    free = parse_spec(small_spec(study__evaluations=99, study__run_dir="s3://runs/small", workers__count=1))
+    free = parse_spec(
+        small_spec(
+            study__evaluations=99,
+            study__run_dir="s3://runs/small",
+            workers__count=1,
+            finetune__workers=2,
+            baseline__workers=4,
+        )
+    )
     assert list(differences(before, free)) == []
     other = parse_spec(small_spec(study__seed=7, rungs=[{"kind": "calibrate", "images": 64}]))
     found = {key: (had, has) for key, had, has in differences(before, other)}
