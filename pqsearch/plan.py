@@ -19,6 +19,8 @@ FLOAT_BITS = 32
 #: its effect on the module in `trainers/compress.py`.
 GROUP_KNOBS = ("prune_rate",)
 LAYER_KNOBS = ("weight_bits", "act_bits")
+#: Kinds of one knob that sets several of a layer's at once.
+JOINT_KNOBS = {"bits": ("weight_bits", "act_bits")}
 #: A layer input made of channels that nothing may remove (the image, an option-A residual stream).
 FIXED = -1
 
@@ -115,6 +117,11 @@ class ModelInfo:
         )
 
 
+def kinds_set(kind: str) -> tuple[str, ...]:
+    """The kinds that a knob of a kind sets: itself, or those that it joins."""
+    return JOINT_KNOBS.get(kind, (kind,))
+
+
 def channels_kept(channels: int, prune_rate: float) -> int:
     """Channels left of `channels` at a plan's `prune_rate`, which is exact: removed / channels."""
     return channels - round(prune_rate * channels)
@@ -202,11 +209,16 @@ def _plan_problems(data: Any) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class Change:
-    """One knob of one layer or group at another value than the dearest."""
+    """One knob at another value than the dearest: of the layer or group `name`, and of the layers `tied` to it."""
 
     kind: str
     name: str
     value: float
+    tied: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Change:
+        return cls(data["kind"], data["name"], data["value"], tuple(data.get("tied", ())))
 
 
 @dataclass(frozen=True)
@@ -233,7 +245,7 @@ class Item:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Item:
-        changes = tuple(Change(**row) for row in data["changes"])
+        changes = tuple(map(Change.from_json, data["changes"]))
         return cls(**{**data, "plan": Plan.from_json(data["plan"]), "changes": changes})
 
 

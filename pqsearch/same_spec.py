@@ -26,6 +26,8 @@ FREE_KEYS = (
     "latency.table",  # where it is; what stands in it is compared
     "export",
 )
+#: Keys of `[space]` that there have not always been: journals of before have none of them.
+LATER_SPACE_KEYS = ("tie", "tie_bits")
 
 
 def differences(before: Spec, now: Spec) -> Iterator[tuple[str, str, str]]:

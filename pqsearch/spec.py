@@ -222,6 +222,11 @@ class SpaceSpec(_Section):
     first_last_bits: int = Field(
         8, ge=0, le=32, description="Bits of the first and last layer, which are not searched; 0 searches them too."
     )
+    tie: list[list[str]] = Field(
+        [],
+        description='Layers whose bits move together, by pattern: `[["layer1.*", "conv1"]]`; an entry is one knob for each kind.',
+    )
+    tie_bits: bool = Field(False, description="One knob for the bits of a layer's weights and of its inputs.")
     layers: dict[str, dict[str, list[float]]] = Field(
         {},
         description='Levels of their own for layers by pattern: `{ "layer1.*" = { weight_bits = [4, 8] } }`; the last that matches.',

@@ -398,6 +398,10 @@ def _space_problems(space: Mapping[str, Any]) -> Iterator[str]:
     bits = space.get("first_last_bits", 0)
     if _number(bits) and 0 < bits <= FLOAT_BITS and not _legal_bits(bits):
         yield f"space.first_last_bits: must be 2 to 8, 32 for float, or 0 to search them, got {bits}"
+    ties = space.get("tie")
+    for index, entry in enumerate(ties if isinstance(ties, list) else []):
+        if entry == []:
+            yield f"space.tie[{index}]: must not be empty, got []; name the layers whose bits move together"
     patterns = space.get("layers")
     for pattern, knobs in patterns.items() if isinstance(patterns, dict) else ():
         for knob, levels in knobs.items() if isinstance(knobs, dict) else ():

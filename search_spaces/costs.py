@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pqsearch import rooms
-from pqsearch.plan import FLOAT_BITS, ModelInfo
+from pqsearch.plan import FLOAT_BITS, ModelInfo, kinds_set
 from pqsearch.problem import FloatArray, IntArray
 from search_spaces.latency import LatencyTable
 from search_spaces.rows import Rows, Shapes, Terms
@@ -82,7 +82,7 @@ class Costs:
         for index, terms in enumerate(self._terms):
             rows = self.shapes.rows(self._float.kept, self._float.weight_bits, self._float.act_bits)
             terms(rows)
-            if kind in rows.asked_for():
+            if rows.asked_for().intersection(kinds_set(kind)):
                 found.append(index)
         return found
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from pqsearch.errors import UserError
-from pqsearch.plan import FLOAT_BITS, Change, ModelInfo, Plan, channels_kept
+from pqsearch.plan import FLOAT_BITS, Change, ModelInfo, Plan, channels_kept, kinds_set
 from pqsearch.plan_table import PlanTable
 from pqsearch.problem import FloatArray, Genes, IntArray, Prior
 from search_spaces.costs import Costs, Decoded, costs_known
 from search_spaces.feasible import find_feasible, reach
-from search_spaces.knobs import knobs
+from search_spaces.knobs import Knob, knobs
 from search_spaces.latency import LatencyTable
 from search_spaces.repair import Repair
+from search_spaces.targets import Targets
+from search_spaces.ties import tie
 
 
 class Space:
@@ -38,13 +40,16 @@ class Space:
         channel_multiple: int = 1,
         pin: Mapping[str, Mapping[str, float]] | None = None,
         layers: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+        tied_layers: Sequence[Sequence[str]] = (),
+        tied_bits: bool = False,
         budgets: Mapping[str, float] | None = None,
         objectives: Sequence[str] = (),
         per_channel_steps: bool = True,
         latency: LatencyTable | None = None,
     ) -> None:
         self.info, self.latency = info, latency
-        self.knobs = knobs(info, prune_rate, weight_bits, act_bits, channel_multiple, pin or {}, layers or {})
+        every = knobs(info, prune_rate, weight_bits, act_bits, channel_multiple, pin or {}, layers or {})
+        self.knobs = tie(info, every, pin or {}, tied_layers, tied_bits)
         if all(len(knob.values) == 1 for knob in self.knobs):
             raise UserError(
                 "space: nothing varies: every knob has one level. Give prune_rate, weight_bits or act_bits more; "
@@ -53,22 +58,22 @@ class Space:
         self.kinds = tuple(knob.kind for knob in self.knobs)
         self.values = tuple(knob.values for knob in self.knobs)
         self.levels = tuple(len(values) for values in self.values)
-        self.table = PlanTable([(knob.kind, knob.name, knob.values) for knob in self.knobs])
+        self.table = PlanTable([knob.row for knob in self.knobs])
+        asked = {"prune_rate": prune_rate, "weight_bits": weight_bits, "act_bits": act_bits}
+        levels = {kind: _all_levels(kind, usual, layers) for kind, usual in asked.items()}
+        if tied_bits:
+            # What is left of a kind by itself is pinned, or its layer's other kind is.
+            levels |= {kind: _own_levels(kind, self.knobs) for kind in ("bits", "weight_bits", "act_bits")}
         self.grid = {
-            kind: values
-            for kind, values in (
-                ("prune_rate", tuple(sorted(_all_levels("prune_rate", prune_rate, layers), reverse=True))),
-                ("weight_bits", tuple(sorted(_all_levels("weight_bits", weight_bits, layers)))),
-                ("act_bits", tuple(sorted(_all_levels("act_bits", act_bits, layers)))),
-            )
+            kind: tuple(sorted(values, reverse=kind == "prune_rate"))
+            for kind, values in levels.items()
             if kind in self.kinds
         }
         self.budgets = tuple(budgets or {})
         self.limits: FloatArray = np.array([float(limit) for limit in (budgets or {}).values()])
         self._costs = Costs(info, self.budgets, per_channel_steps, latency)
         self._all_costs = Costs(info, costs_known(latency), per_channel_steps, latency)
-        self._targets = np.array([knob.target for knob in self.knobs])
-        self._is_kind = {kind: np.array([kind == one for one in self.kinds]) for kind in self.grid}
+        self._targets = Targets(self.knobs)
         self._meanings = np.zeros((len(self.knobs), max(self.levels)), dtype=np.int64)
         for index in range(len(self.knobs)):
             self._meanings[index, : self.levels[index]] = self._table(index)
@@ -83,7 +88,7 @@ class Space:
         """Kept channels (prune_rate) or bits of each level."""
         found = self.knobs[knob]
         if found.kind == "prune_rate":
-            channels = self.info.groups[found.target].channels
+            channels = self.info.groups[found.targets[0]].channels
             return np.array([channels_kept(channels, rate) for rate in found.values])
         return np.array(found.values, dtype=np.int64)
 
@@ -105,29 +110,24 @@ class Space:
     def write(self, plans: Decoded, knobs: IntArray, genes: IntArray) -> None:
         """Set some knobs of a population, in place, to the levels in the columns of `genes`."""
         values = self.meaning(knobs, genes)
-        for side, places in self._sides(plans, knobs):
-            side[:, self._targets[knobs[places]]] = values[:, places]
+        for kind, places, targets in self._targets.of(knobs):
+            self.side(plans, kind)[:, targets] = values[:, places]
 
     def write_each(self, plans: Decoded, knobs: IntArray, levels: IntArray) -> None:
         """Set one knob of each plan, in place, to a level: knobs and levels (plans,)."""
         values = self.meaning(knobs, levels)
-        for side, places in self._sides(plans, knobs):
-            side[places, self._targets[knobs[places]]] = values[places]
-
-    def _sides(self, plans: Decoded, knobs: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
-        """Each array that some of the knobs set, and where these stand in `knobs`."""
-        for kind in self.grid:
-            yield self.side(plans, kind), np.flatnonzero(self._is_kind[kind][knobs])
+        for kind, places, targets in self._targets.of(knobs):
+            self.side(plans, kind)[places, targets] = values[places]
 
     @staticmethod
     def side(plans: Decoded, kind: str) -> IntArray:
-        """The array that knobs of a kind set."""
+        """The array that a kind is kept in."""
         return plans.kept if kind == "prune_rate" else plans.weight_bits if kind == "weight_bits" else plans.act_bits
 
     def rows_of(self, knob: int) -> IntArray:
         """Cost rows that a knob changes."""
         found = self.knobs[knob]
-        return self._costs.shapes.touched(found.target) if found.kind == "prune_rate" else np.array([found.target])
+        return self._costs.shapes.touched(found.targets[0]) if found.kind == "prune_rate" else np.sort(found.targets)
 
     def with_prior(self, prior: Prior | None) -> Space:
         """The same space, knowing more."""
@@ -138,7 +138,7 @@ class Space:
     def changes(self) -> list[tuple[int, int, Change]]:
         """Every single step away from the dearest plan: knob, level, and what it means."""
         return [
-            (index, level, Change(knob.kind, knob.name, value))
+            (index, level, Change(knob.kind, knob.name, value, knob.names[1:]))
             for index, knob in enumerate(self.knobs)
             for level, value in enumerate(knob.values[:-1])
         ]
@@ -160,15 +160,19 @@ class Space:
         return self.table.plan(genes)
 
     def encode(self, plan: Plan) -> Genes:
-        """The nearest genes of a plan. Raises `UserError` for names that the model does not have."""
+        """The nearest genes of a plan: of layers that are tied, those that all are nearest to together.
+
+        Raises `UserError` for names that the model does not have.
+        """
         self._check_names(plan)
         genes = []
         for knob in self.knobs:
             if knob.kind == "prune_rate":
-                wanted: float = plan.prune_rate(knob.name)
+                wanted: list[float] = [plan.prune_rate(knob.name)]
             else:
-                wanted = getattr(plan.layer(knob.name), knob.kind)
-            genes.append(min(range(len(knob.values)), key=lambda level: abs(knob.values[level] - wanted)))
+                wanted = [getattr(plan.layer(name), kind) for name in knob.names for kind in kinds_set(knob.kind)]
+            away = [sum(abs(value - one) for one in wanted) for value in knob.values]
+            genes.append(away.index(min(away)))
         return tuple(genes)
 
     def costs_of(self, plan: Plan) -> dict[str, float]:
@@ -200,6 +204,11 @@ class Space:
                     problems.append(f"plan.{section}.{name}: the model has no such {section[:-1]}{hint}")
         if problems:
             raise UserError(problems)
+
+
+def _own_levels(kind: str, knobs: Sequence[Knob]) -> set[float]:
+    """What the knobs of a kind can be set to."""
+    return {value for knob in knobs if knob.kind == kind for value in knob.values}
 
 
 def _all_levels(

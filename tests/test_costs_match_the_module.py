@@ -41,6 +41,29 @@ def test_analytic_costs_equal_those_measured_after_surgery(name: str, per_channe
             assert costs[key] == pytest.approx(found[ratio] / float_costs[ratio], rel=1e-12), key
 
 
+@pytest.mark.parametrize("name", ["digits_net", "concat_flatten", "grouped"])
+def test_costs_of_genes_whose_layers_are_tied_are_those_measured_on_their_plans(name: str) -> None:
+    model, shape = make(name)
+    traced = trace(model, shape)
+    names = [layer.name for layer in traced.info.layers]
+    costs = ("weight_bits", "act_bits", "size_bytes")
+    space = Space(
+        traced.info,
+        prune_rate=[0.0, 0.5],
+        weight_bits=BITS,
+        act_bits=BITS,
+        tied_layers=[names[1:3], names[3:]],
+        tied_bits=True,
+        budgets=dict.fromkeys(costs, 1e9),
+    )
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        genes = rng.integers(0, space.levels)
+        plan = space.decode(tuple(map(int, genes)))
+        found = measure(compress(model, plan, traced=traced), shape)
+        assert space.costs(genes[None])[0].tolist() == [found[name] for name in costs]
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_thop_counts_the_same_macs_after_surgery(name: str) -> None:
     """A second witness, of conv and linear layers before quantisers, which it does not see into."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pqsearch.plan import Change, Plan
+from pqsearch.plan import Change, Plan, kinds_set
 from trainers.coupling import Traced
 from trainers.prune import keep_indices, kept_masks, picked
 from trainers.quantized import grid
@@ -101,22 +101,22 @@ def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> d
 def _rounding(
     model: nn.Module, layers: dict[str, list[_Layer]], change: Change, quantizer: str, options: dict[str, Any]
 ) -> Tensor:
-    """g . d of each image when a layer's weights or inputs are rounded."""
-    module = cast("nn.Conv2d | nn.Linear", model.get_submodule(change.name))
-    role: Literal["weight", "act"] = "weight" if change.kind == "weight_bits" else "act"
-    weight = module.weight.detach()
-    rounded = cast("Any", grid(module, role, int(change.value), quantizer, options)).to(weight.device)
-    rounded.calibrate(weight if role == "weight" else layers[change.name][0].inputs)
-    moved: Tensor | None = None
-    for layer in layers[change.name]:
-        if role == "weight":
-            after = _apply(module, layer.inputs, rounded(weight) - weight)
-        else:
-            after = _apply(module, rounded(layer.inputs) - layer.inputs, weight)
-        one = _along(layer.gradient, _without_affine(layer, after))
-        moved = one if moved is None else moved + one
-    assert moved is not None
-    return moved
+    """g . d of each image when weights or inputs are rounded, or both, of a layer and of those tied to it."""
+    moved: list[Tensor] = []
+    for name in (change.name, *change.tied):
+        module = cast("nn.Conv2d | nn.Linear", model.get_submodule(name))
+        weight = module.weight.detach()
+        for kind in kinds_set(change.kind):
+            role: Literal["weight", "act"] = "weight" if kind == "weight_bits" else "act"
+            rounded = cast("Any", grid(module, role, int(change.value), quantizer, options)).to(weight.device)
+            rounded.calibrate(weight if role == "weight" else layers[name][0].inputs)
+            for layer in layers[name]:
+                if role == "weight":
+                    after = _apply(module, layer.inputs, rounded(weight) - weight)
+                else:
+                    after = _apply(module, rounded(layer.inputs) - layer.inputs, weight)
+                moved.append(_along(layer.gradient, _without_affine(layer, after)))
+    return torch.stack(moved).sum(0)
 
 
 @torch.no_grad()

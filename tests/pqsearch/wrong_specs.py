@@ -266,6 +266,11 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [f"budgets.flop: unknown name 'flop', did you mean 'flops'?, choose from {_choices('budgets')}"],
     ),
     "everything pruned": ({"space__prune_rate": [0.0, 1.0]}, ["space.prune_rate[1]: must be in [0, 1), got 1.0"]),
+    "a tie of nothing": (
+        {"space__tie": [["conv1", "conv2"], []]},
+        ["space.tie[1]: must not be empty, got []; name the layers whose bits move together"],
+    ),
+    "a tie that is no list of lists": ({"space__tie": ["conv1"]}, ["space.tie[0]: must be a list, got 'conv1'"]),
     "bits between": ({"space__act_bits": [4, 9, 32]}, ["space.act_bits[1]: must be 2 to 8, or 32 for float, got 9"]),
     "bits of the ends": (
         {"space__first_last_bits": 1},
