@@ -129,7 +129,7 @@ def channels_kept(channels: int, prune_rate: float) -> int:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """Bits of one layer: 2..8, or 32 for float."""
+    """Bits of one layer: 1..8, or 32 for float."""
 
     weight_bits: int = FLOAT_BITS
     act_bits: int = FLOAT_BITS

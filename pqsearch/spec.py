@@ -213,10 +213,10 @@ class SpaceSpec(_Section):
         description="Fractions of a group's channels removed, each in [0, 1).",
     )
     weight_bits: list[int] = Field(
-        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of weights: 2 to 8, or 32 for float."
+        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of weights: 1 to 8, or 32 for float."
     )
     act_bits: list[int] = Field(
-        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs: 2 to 8, or 32 for float."
+        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs: 1 to 8, or 32 for float."
     )
     channel_multiple: int = Field(1, ge=1, description="Channels kept are a multiple of this where the layer allows.")
     first_last_bits: int = Field(

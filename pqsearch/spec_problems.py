@@ -397,7 +397,7 @@ def _space_problems(space: Mapping[str, Any]) -> Iterator[str]:
                 yield f"space.{key}[{index}]: {problem}"
     bits = space.get("first_last_bits", 0)
     if _number(bits) and 0 < bits <= FLOAT_BITS and not _legal_bits(bits):
-        yield f"space.first_last_bits: must be 2 to 8, 32 for float, or 0 to search them, got {bits}"
+        yield f"space.first_last_bits: must be 1 to 8, 32 for float, or 0 to search them, got {bits}"
     ties = space.get("tie")
     for index, entry in enumerate(ties if isinstance(ties, list) else []):
         if entry == []:
@@ -438,7 +438,7 @@ def _level_problem(knob: str, value: Any) -> str | None:
         return None  # a type error, reported as such
     if knob == "prune_rate":
         return None if 0 <= value < 1 else f"must be in [0, 1), got {value!r}"
-    return None if _legal_bits(value) else f"must be 2 to 8, or 32 for float, got {value!r}"
+    return None if _legal_bits(value) else f"must be 1 to 8, or 32 for float, got {value!r}"
 
 
 def _number(value: Any) -> bool:
@@ -446,4 +446,4 @@ def _number(value: Any) -> bool:
 
 
 def _legal_bits(bits: float) -> bool:
-    return bits == int(bits) and (2 <= bits <= 8 or bits == FLOAT_BITS)
+    return bits == int(bits) and (1 <= bits <= 8 or bits == FLOAT_BITS)

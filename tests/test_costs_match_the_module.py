@@ -17,7 +17,7 @@ from trainers.compress import compress
 from trainers.layers import trace
 from trainers.measure import measure
 
-BITS = [2, 3, 4, 5, 8, 32]
+BITS = [1, 2, 3, 5, 8, 32]
 
 
 @pytest.mark.parametrize("per_channel", [True, False], ids=["per channel", "per tensor"])

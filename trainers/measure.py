@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pqsearch.plan import FLOAT_BITS
 from trainers.coupling import LAYERS, NORMS
-from trainers.quantized import step_parameters
+from trainers.quantized import quantizers, step_parameters
 
 FLOAT_BYTES = 4
 
@@ -25,8 +25,8 @@ def measure(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, float]:
     - size_bytes: weights packed at their bits, steps, biases, batch norm (statistics included) and all other parameters
     """
     rows = _layers(model, input_shape)
-    steps = step_parameters(model)
-    inside = {id(parameter) for parameter in steps}
+    steps = [quantizer.step for _, quantizer in quantizers(model)]
+    inside = {id(parameter) for parameter in step_parameters(model)}
     params = [parameter for parameter in model.parameters() if id(parameter) not in inside]
     weights = {id(row["layer"].weight): row for row in rows}
     packed = sum(math.ceil(row["weights"] * row["weight_bits"] / 8) for row in weights.values())
