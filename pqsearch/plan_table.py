@@ -6,11 +6,11 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from pqsearch.plan import GROUP_KNOBS, PLAN_FORMAT, LayerPlan, Plan, kinds_set
+from pqsearch.plan import GROUP_KNOBS, PLAN_FORMAT, SHARES, LayerPlan, Plan, kinds_set
 from pqsearch.problem import Genes
 
 
@@ -81,10 +81,12 @@ class PlanTable:
         levels = [range(len(self.rows[column].values)) for column in own]
         values, texts = {}, {}
         for chosen in itertools.product(*levels):
-            bits = {kind: int(self.rows[column].values[chosen[own.index(column)]]) for kind, column in columns.items()}
+            found = {kind: self.rows[column].values[chosen[own.index(column)]] for kind, column in columns.items()}
+            settings = {kind: float(value) if kind in SHARES else int(value) for kind, value in found.items()}
             key = chosen if len(chosen) > 1 else chosen[0]  # as itemgetter gives them
-            values[key] = LayerPlan(**bits)
-            texts[key] = f"{json.dumps(name)}:{json.dumps(asdict(values[key]), sort_keys=True, separators=(',', ':'))}"
+            values[key] = LayerPlan(**settings)  # type: ignore[arg-type]
+            text = json.dumps(values[key].to_json(), sort_keys=True, separators=(",", ":"))
+            texts[key] = f"{json.dumps(name)}:{text}"
         return _Part(name, itemgetter(*own), values, texts)
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import torch
 from pqsearch.errors import UserError
 from pqsearch.plan import ModelInfo
 from pqsearch.plan_file import given_plans
-from pqsearch.space_of import space_of
+from pqsearch.space_of import check_counted, space_of
 from pqsearch.spec import Spec
 from search_spaces.space import Space
 from trainers.baseline import initial_model
@@ -88,6 +88,7 @@ def prepare(spec: Spec) -> Prepared:
     traced = attempt(lambda: trace(model, dataset.input_shape)) if model is not None else None
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
     if space is not None:
+        attempt(lambda: check_counted(spec, space))
         attempt(lambda: given_plans(spec.study.plans, space))
     if traced is None or space is None or problems:
         raise UserError(problems)

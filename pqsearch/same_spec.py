@@ -27,7 +27,7 @@ FREE_KEYS = (
     "export",
 )
 #: Keys of `[space]` that there have not always been: journals of before have none of them.
-LATER_SPACE_KEYS = ("tie", "tie_bits")
+LATER_SPACE_KEYS = ("tie", "tie_bits", "sparsity", "sparsity_pattern")
 
 
 def differences(before: Spec, now: Spec) -> Iterator[tuple[str, str, str]]:

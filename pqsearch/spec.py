@@ -218,6 +218,15 @@ class SpaceSpec(_Section):
     act_bits: list[int] = Field(
         [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs: 1 to 8, or 32 for float."
     )
+    sparsity: list[float] = Field(
+        [0.0],
+        min_length=1,
+        description="Shares of the weights left in a layer that are zero, the smallest ones, each in [0, 1); `[0.0, 0.5, 0.75]`.",
+    )
+    sparsity_pattern: str = Field(
+        "layer",
+        description="Where zeros may be: anywhere in a `layer`, as many in each `filter`, or N of M weights stay: `2:4`.",
+    )
     channel_multiple: int = Field(1, ge=1, description="Channels kept are a multiple of this where the layer allows.")
     first_last_bits: int = Field(
         8, ge=0, le=32, description="Bits of the first and last layer, which are not searched; 0 searches them too."

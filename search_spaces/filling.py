@@ -68,7 +68,8 @@ class Filling:
         self._kept, self._weight_bits, self._act_bits = (
             np.ascontiguousarray(side.T) for side in (plans.kept, plans.weight_bits, plans.act_bits)
         )
-        rows = costs.shapes.rows(plans.kept, plans.weight_bits, plans.act_bits)
+        self._sparsity = None if plans.sparsity is None else np.ascontiguousarray(plans.sparsity.T)
+        rows = costs.shapes.rows(plans.kept, plans.weight_bits, plans.act_bits, plans.sparsity)
         self._reads, self._writes = np.ascontiguousarray(rows.reads.T), np.ascontiguousarray(rows.writes.T)
         # What every row adds to each budget, and the sums of that.
         terms = costs.terms(rows)
@@ -92,7 +93,8 @@ class Filling:
         if not 0 < len(rows) <= MOST_FORESEEN:
             return None
         plans, knobs = among[rows], columns[places]
-        steps = Decoded(self._kept[:, plans].T, self._weight_bits[:, plans].T, self._act_bits[:, plans].T)
+        sparsity = None if self._sparsity is None else self._sparsity[:, plans].T
+        steps = Decoded(self._kept[:, plans].T, self._weight_bits[:, plans].T, self._act_bits[:, plans].T, sparsity)
         self._space.write_each(steps, knobs, self.genes[plans, knobs] + 1)
         over = ~(self._costs(steps) <= self._limits).all(1)
         foreseen = np.zeros(hopeless.shape, dtype=bool)
@@ -113,6 +115,7 @@ class Filling:
         here = move.rows, chosen
         reads, writes = self._reads[here], self._writes[here]
         weight_bits, act_bits = self._weight_bits[move.layers, chosen], self._act_bits[move.layers, chosen]
+        sparsity = None if self._sparsity is None else self._sparsity[move.layers, chosen]
         if move.kind == "prune_rate":
             more = value - self._kept[move.group, chosen]
             reads += move.by_channel[0] * more
@@ -122,7 +125,10 @@ class Filling:
                 weight_bits[:] = value
             if "act_bits" in move.sets:
                 act_bits[:] = value
-        terms = move.costs.terms(move.part.rows_of(reads.T, writes.T, weight_bits.T, act_bits.T))
+            if sparsity is not None and "sparsity" in move.sets:
+                sparsity[:] = value
+        sparse = None if sparsity is None else sparsity.T
+        terms = move.costs.terms(move.part.rows_of(reads.T, writes.T, weight_bits.T, act_bits.T, sparse))
         sums, fits = [], np.ones(len(chosen), dtype=bool)
         for place, (budget, (top, bottom)) in enumerate(zip(move.budgets, terms, strict=True)):
             of_top = self._top[budget, chosen] + (top.T - self._tops[budget][here]).sum(0)
@@ -151,6 +157,8 @@ class Filling:
                 self._weight_bits[here] = value
             if "act_bits" in move.sets:
                 self._act_bits[here] = value
+            if self._sparsity is not None and "sparsity" in move.sets:
+                self._sparsity[here] = value
         # Bits cost more the more they are, but for the step size that a float tensor saves.
         self.eased[raised] |= (value == FLOAT_BITS) | (move.kind == "prune_rate")
         return raised

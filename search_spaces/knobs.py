@@ -15,7 +15,7 @@ from pqsearch.plan_table import Row
 
 @dataclass(frozen=True)
 class Knob:
-    """One thing that may vary. `targets` index the model's groups (prune_rate, one) or layers (bits, those tied together)."""
+    """One thing that may vary. `targets` index the model's groups (prune_rate, one) or layers (all others, those tied together)."""
 
     kind: str
     targets: tuple[int, ...]
@@ -41,8 +41,9 @@ def knobs(
     channel_multiple: int,
     pin: Mapping[str, Mapping[str, float]],
     layers: Mapping[str, Mapping[str, Sequence[float]]],
+    sparsity: Sequence[float] = (0.0,),
 ) -> list[Knob]:
-    """A prune_rate knob per prunable group, weight_bits and act_bits knobs per layer.
+    """A prune_rate knob per prunable group, weight_bits and act_bits knobs per layer, and sparsity where there may be any.
 
     `layers` gives those whose names match a pattern levels of their own; of several patterns the last counts, and a pin before all.
     Raises `UserError` for pins and patterns that are wrong.
@@ -61,6 +62,14 @@ def knobs(
             mine = _levels(kind, (layer.name,), levels, layers)
             values = tuple(sorted(set(map(int, mine)))) if fixed is None else (int(fixed),)
             table.append(Knob(kind, (index,), (layer.name,), values))
+    for index, layer in enumerate(info.layers):
+        fixed = pin.get(layer.name, {}).get("sparsity")
+        shares = _levels("sparsity", (layer.name,), sparsity, layers) if fixed is None else (fixed,)
+        # Layers that stay dense have no knob: spaces without sparsity have the knobs that they always had.
+        if any(shares):
+            table.append(
+                Knob("sparsity", (index,), (layer.name,), tuple(sorted(set(map(float, shares)), reverse=True)))
+            )
     return table
 
 

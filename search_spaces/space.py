@@ -9,14 +9,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pqsearch.errors import UserError
-from pqsearch.plan import FLOAT_BITS, Change, ModelInfo, Plan, channels_kept, kinds_set
+from pqsearch.plan import FLOAT_BITS, SHARES, Change, ModelInfo, Plan, channels_kept, kinds_set
 from pqsearch.plan_table import PlanTable
 from pqsearch.problem import FloatArray, Genes, IntArray, Prior
+from pqsearch.sparsity import Pattern
 from search_spaces.costs import Costs, Decoded, costs_known
 from search_spaces.feasible import find_feasible, reach
 from search_spaces.knobs import Knob, knobs
 from search_spaces.latency import LatencyTable
 from search_spaces.repair import Repair
+from search_spaces.rows import ANYWHERE
 from search_spaces.targets import Targets
 from search_spaces.ties import tie
 
@@ -37,6 +39,8 @@ class Space:
         prune_rate: Sequence[float] = (0.0,),
         weight_bits: Sequence[int] = (FLOAT_BITS,),
         act_bits: Sequence[int] = (FLOAT_BITS,),
+        sparsity: Sequence[float] = (0.0,),
+        sparsity_pattern: Pattern = ANYWHERE,
         channel_multiple: int = 1,
         pin: Mapping[str, Mapping[str, float]] | None = None,
         layers: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
@@ -48,63 +52,63 @@ class Space:
         latency: LatencyTable | None = None,
     ) -> None:
         self.info, self.latency = info, latency
-        every = knobs(info, prune_rate, weight_bits, act_bits, channel_multiple, pin or {}, layers or {})
+        every = knobs(info, prune_rate, weight_bits, act_bits, channel_multiple, pin or {}, layers or {}, sparsity)
         self.knobs = tie(info, every, pin or {}, tied_layers, tied_bits)
         if all(len(knob.values) == 1 for knob in self.knobs):
             raise UserError(
-                "space: nothing varies: every knob has one level. Give prune_rate, weight_bits or act_bits more; "
+                "space: nothing varies: every knob has one level. Give prune_rate, weight_bits, act_bits or sparsity more; "
                 f"{sum(group.prunable for group in info.groups)} of {len(info.groups)} groups can be pruned"
             )
         self.kinds = tuple(knob.kind for knob in self.knobs)
         self.values = tuple(knob.values for knob in self.knobs)
         self.levels = tuple(len(values) for values in self.values)
         self.table = PlanTable([knob.row for knob in self.knobs])
-        asked = {"prune_rate": prune_rate, "weight_bits": weight_bits, "act_bits": act_bits}
+        asked = {"prune_rate": prune_rate, "weight_bits": weight_bits, "act_bits": act_bits, "sparsity": sparsity}
         levels = {kind: _all_levels(kind, usual, layers) for kind, usual in asked.items()}
         if tied_bits:
             # What is left of a kind by itself is pinned, or its layer's other kind is.
             levels |= {kind: _own_levels(kind, self.knobs) for kind in ("bits", "weight_bits", "act_bits")}
         self.grid = {
-            kind: tuple(sorted(values, reverse=kind == "prune_rate"))
-            for kind, values in levels.items()
-            if kind in self.kinds
+            kind: tuple(sorted(values, reverse=kind in SHARES)) for kind, values in levels.items() if kind in self.kinds
         }
         self.budgets = tuple(budgets or {})
         self.limits: FloatArray = np.array([float(limit) for limit in (budgets or {}).values()])
-        self._costs = Costs(info, self.budgets, per_channel_steps, latency)
-        self._all_costs = Costs(info, costs_known(latency), per_channel_steps, latency)
+        self._costs = Costs(info, self.budgets, per_channel_steps, latency, sparsity_pattern)
+        self._all_costs = Costs(info, costs_known(latency), per_channel_steps, latency, sparsity_pattern)
+        self._sparse = "sparsity" in self.kinds
         self._targets = Targets(self.knobs)
-        self._meanings = np.zeros((len(self.knobs), max(self.levels)), dtype=np.int64)
+        self._meanings = np.zeros((len(self.knobs), max(self.levels)))
         for index in range(len(self.knobs)):
             self._meanings[index, : self.levels[index]] = self._table(index)
         self.prior: Prior | None = None
         anchor = find_feasible(self)
-        raising = Costs(info, tuple(objectives), per_channel_steps, latency)
+        raising = Costs(info, tuple(objectives), per_channel_steps, latency, sparsity_pattern)
         #: Kinds of knobs that slack is not given to.
         self.spared = tuple(kind for kind in dict.fromkeys(self.kinds) if len(raising.changed_by(kind)))
         self._repair = Repair(self, self._costs, anchor)
 
-    def _table(self, knob: int) -> IntArray:
-        """Kept channels (prune_rate) or bits of each level."""
+    def _table(self, knob: int) -> FloatArray:
+        """Kept channels (prune_rate), bits or sparsity of each level."""
         found = self.knobs[knob]
         if found.kind == "prune_rate":
             channels = self.info.groups[found.targets[0]].channels
-            return np.array([channels_kept(channels, rate) for rate in found.values])
-        return np.array(found.values, dtype=np.int64)
+            return np.array([channels_kept(channels, rate) for rate in found.values], dtype=np.float64)
+        return np.array(found.values, dtype=np.float64)
 
     def expand(self, genes: IntArray) -> Decoded:
-        """Genes (plans, knobs) as kept channels and bits."""
+        """Genes (plans, knobs) as kept channels, bits and sparsity."""
         plans = Decoded(
             np.tile([group.channels for group in self.info.groups], (len(genes), 1)),
             np.full((len(genes), len(self.info.layers)), FLOAT_BITS),
             np.full((len(genes), len(self.info.layers)), FLOAT_BITS),
+            np.zeros((len(genes), len(self.info.layers))) if self._sparse else None,
         )
         self.write(plans, np.arange(len(self.knobs)), genes)
         return plans
 
-    def meaning(self, knobs: IntArray | int, levels: IntArray) -> IntArray:
-        """Kept channels or bits at levels of knobs, of a shape that both have or come to by broadcasting."""
-        found: IntArray = self._meanings[knobs, levels]
+    def meaning(self, knobs: IntArray | int, levels: IntArray) -> FloatArray:
+        """Kept channels, bits or sparsity at levels of knobs, of a shape that both have or come to by broadcasting."""
+        found: FloatArray = self._meanings[knobs, levels]
         return found
 
     def write(self, plans: Decoded, knobs: IntArray, genes: IntArray) -> None:
@@ -120,9 +124,10 @@ class Space:
             self.side(plans, kind)[places, targets] = values[places]
 
     @staticmethod
-    def side(plans: Decoded, kind: str) -> IntArray:
+    def side(plans: Decoded, kind: str) -> IntArray | FloatArray:
         """The array that a kind is kept in."""
-        return plans.kept if kind == "prune_rate" else plans.weight_bits if kind == "weight_bits" else plans.act_bits
+        found: IntArray | FloatArray = getattr(plans, "kept" if kind == "prune_rate" else kind)
+        return found
 
     def rows_of(self, knob: int) -> IntArray:
         """Cost rows that a knob changes."""
@@ -182,8 +187,13 @@ class Space:
             np.array([[channels_kept(group.channels, plan.prune_rate(group.name)) for group in self.info.groups]]),
             np.array([[layer.weight_bits for layer in layers]]),
             np.array([[layer.act_bits for layer in layers]]),
+            np.array([[layer.sparsity for layer in layers]]) if any(layer.sparsity for layer in layers) else None,
         )
         return dict(zip(self._all_costs.budgets, map(float, self._all_costs(plans)[0]), strict=True))
+
+    def costs_changed_by(self, kind: str) -> set[str]:
+        """The costs, of all there are, that a kind of knob can change."""
+        return {self._all_costs.budgets[index] for index in self._all_costs.changed_by(kind)}
 
     def all_costs(self, genes: IntArray) -> list[dict[str, float]]:
         """Every cost there is, for each of a population (plans, knobs)."""

@@ -9,11 +9,18 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from pqsearch.plan import SHARES
 from pqsearch.report.figures import styled
 
 #: Costs in loss below this are all the same to the eye.
 FAINTEST = 1e-5
-TITLES = {"prune_rate": "channels removed", "weight_bits": "weight bits", "act_bits": "activation bits", "bits": "bits"}
+TITLES = {
+    "prune_rate": "channels removed",
+    "weight_bits": "weight bits",
+    "act_bits": "activation bits",
+    "bits": "bits",
+    "sparsity": "zero weights",
+}
 
 
 def sensitivity(table: Sequence[Mapping[str, Any]], among: Sequence[Mapping[str, Any]] | None = None) -> go.Figure:
@@ -44,7 +51,7 @@ def _maps(table: Sequence[Mapping[str, Any]], key: str, colour: Callable[[float]
     names = _merged([[_label(row) for row in table if row["kind"] == kind] for kind in kinds])
     for column, kind in enumerate(kinds, start=1):
         mine = [row for row in table if row["kind"] == kind]
-        values = sorted({row["value"] for row in mine}, reverse=kind == "prune_rate")
+        values = sorted({row["value"] for row in mine}, reverse=kind in SHARES)
         found = {(_label(row), row["value"]): row[key] for row in mine}
         cells = [[found.get((name, value)) for value in values] for name in names]
         figure.add_heatmap(

@@ -157,7 +157,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"space__layers": {"layer1.*": {"weight_bits": [4, 9], "bits": [2], "act_bits": []}}},
         [
             "space.layers.layer1.*.weight_bits[1]: must be 1 to 8, or 32 for float, got 9",
-            "space.layers.layer1.*.bits: unknown knob, choose from prune_rate, weight_bits, act_bits",
+            "space.layers.layer1.*.bits: unknown knob, choose from prune_rate, weight_bits, act_bits, sparsity",
             "space.layers.layer1.*.act_bits: must not be empty, got []",
         ],
     ),
@@ -266,6 +266,16 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [f"budgets.flop: unknown name 'flop', did you mean 'flops'?, choose from {_choices('budgets')}"],
     ),
     "everything pruned": ({"space__prune_rate": [0.0, 1.0]}, ["space.prune_rate[1]: must be in [0, 1), got 1.0"]),
+    "a layer of zeros": ({"space__sparsity": [0.0, 1.0]}, ["space.sparsity[1]: must be in [0, 1), got 1.0"]),
+    "a pattern that there is not": (
+        {"space__sparsity_pattern": "4:2"},
+        ['space.sparsity_pattern: must be "layer", "filter" or N:M as "2:4" with M one of 2, 4, 8, 16, 32 and N below it, got \'4:2\''],
+    ),
+    "a share that a pattern does not have": (
+        {"space__sparsity_pattern": "2:4", "space__sparsity": [0.0, 0.75], "space__pin": {"conv1": {"sparsity": 0.25}}},
+        ["space.sparsity[1]: must be 0 or 0.5 with the pattern 2:4, got 0.75",
+         "space.pin.conv1.sparsity: must be 0 or 0.5 with the pattern 2:4, got 0.25"],
+    ),
     "a tie of nothing": (
         {"space__tie": [["conv1", "conv2"], []]},
         ["space.tie[1]: must not be empty, got []; name the layers whose bits move together"],
@@ -279,7 +289,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "bits of the ends beyond float": ({"space__first_last_bits": 33}, ["space.first_last_bits: must be in [0, 32], got 33"]),
     "pin of an unknown knob": (
         {"space__pin": {"conv1": {"bits": 8}}},
-        ["space.pin.conv1.bits: unknown knob, choose from prune_rate, weight_bits, act_bits"],
+        ["space.pin.conv1.bits: unknown knob, choose from prune_rate, weight_bits, act_bits, sparsity"],
     ),
     "pin between levels": (
         {"space__pin": {"conv1": {"weight_bits": 4.5}}},
