@@ -75,7 +75,7 @@ def test_one_bit_levels_were_evaluated_and_tied_layers_have_the_same_bits(run: P
 def test_sparsity_that_no_budget_counts_is_refused_before_anything_runs(tmp_path: Path) -> None:
     spec = load_spec(write_spec(tmp_path, **{**CHANGES, "budgets": {"flops": 0.5}}))
     with pytest.raises(UserError) as caught:
-        check(spec, print)
+        check(spec, say=lambda line: None)
     assert caught.value.problems == (
         "space.sparsity: no budget and no objective counts zeros, so that every layer would stay dense, got flops; "
         "add a limit on nonzero_params or sparse_flops to [budgets]",

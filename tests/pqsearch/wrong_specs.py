@@ -88,8 +88,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown objective": (
         {"study__objectives": ["loss", "flop"], "algorithm__name": "random_search"},
         [
-            "study.objectives[1]: unknown cost 'flop', did you mean 'flops'?, choose from act_bits, bitops, flops, latency_ms, params, "
-            "size_bytes, weight_bits"
+            f"study.objectives[1]: unknown cost 'flop', did you mean 'flops'?, choose from {_choices('budgets')}"
         ],
     ),
     "repeated objective": (
