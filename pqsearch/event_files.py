@@ -129,7 +129,7 @@ def _levels(values: Sequence[float]) -> ListValue:
 
 
 def _knobs(state: StudyState) -> list[tuple[str, Sequence[float]]]:
-    return [(f"{kind}/{name}", values) for kind, name, values in state.table.rows]
+    return [(f"{row.kind}/{row.name}", row.values) for row in state.table.rows]
 
 
 def _start(state: StudyState, candidate: Candidate) -> Iterator[Event]:

@@ -118,7 +118,8 @@ def _kept(spec: Spec, info: ModelInfo) -> list[list[int]]:
     found = [{group.channels} for group in info.groups]
     for knob in space_of(spec, info).knobs:
         if knob.kind == "prune_rate":
-            found[knob.target] |= {channels_kept(info.groups[knob.target].channels, rate) for rate in knob.values}
+            (group,) = knob.targets
+            found[group] |= {channels_kept(info.groups[group].channels, rate) for rate in knob.values}
     return [sorted(counts) for counts in found]
 
 

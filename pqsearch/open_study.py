@@ -26,10 +26,10 @@ from pqsearch.plan_file import given_plans, read_recipe
 from pqsearch.probing import Probe, Probing
 from pqsearch.problem import IntArray, Prior, Proposal, uniform_genes
 from pqsearch.run_dir import RunDirectory
-from pqsearch.same_spec import FREE_KEYS
+from pqsearch.same_spec import FREE_KEYS, LATER_SPACE_KEYS
 from pqsearch.settings import Settings
 from pqsearch.space_of import latency_of, space_of
-from pqsearch.spec import Spec
+from pqsearch.spec import SpaceSpec, Spec
 from pqsearch.spec_problems import POPULATIONS
 from pqsearch.study import Study
 from pqsearch.target import Target
@@ -68,7 +68,7 @@ def open_study(spec: Spec, run: RunDirectory, info: ModelInfo, baseline: str) ->
         study = make_study(spec, info, journal, time.time, events, fingerprint(spec, info, baseline))
         log_file = Path(spec.study.optuna_log) if spec.study.optuna_log else run.optuna
         space = study.space
-        names = [f"{kind}/{name}" for kind, name, _ in space.table.rows]
+        names = [f"{row.kind}/{row.name}" for row in space.table.rows]
         mirror = Mirror(log_file, spec.study.name, space, names, objectives=spec.study.objectives)
         if torn:
             log.warning("the last line of %s was torn and is dropped: that event had not been acted on", journal.where)
@@ -202,6 +202,9 @@ def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
         and section not in FREE_KEYS
     }
     values.get("data", {}).pop("cache", None)
+    for key in LATER_SPACE_KEYS:
+        if values["space"][key] == SpaceSpec.model_fields[key].default:
+            del values["space"][key]
     if spec.study.plans:
         values["study.plans"] = [read_recipe(path)[0].hash for path in spec.study.plans]
     if spec.latency.table is not None:

@@ -18,7 +18,11 @@ FLOAT_BITS = 32
 #: Knob kinds by what they apply to. A new kind is a row here, its levels in `search_spaces/space.py`,
 #: its effect on the module in `trainers/compress.py`.
 GROUP_KNOBS = ("prune_rate",)
-LAYER_KNOBS = ("weight_bits", "act_bits")
+LAYER_KNOBS = ("weight_bits", "act_bits", "sparsity")
+#: Kinds whose levels are what is taken away, in [0, 1): the cheapest is the largest.
+SHARES = ("prune_rate", "sparsity")
+#: Kinds of one knob that sets several of a layer's at once.
+JOINT_KNOBS = {"bits": ("weight_bits", "act_bits")}
 #: A layer input made of channels that nothing may remove (the image, an option-A residual stream).
 FIXED = -1
 
@@ -115,6 +119,11 @@ class ModelInfo:
         )
 
 
+def kinds_set(kind: str) -> tuple[str, ...]:
+    """The kinds that a knob of a kind sets: itself, or those that it joins."""
+    return JOINT_KNOBS.get(kind, (kind,))
+
+
 def channels_kept(channels: int, prune_rate: float) -> int:
     """Channels left of `channels` at a plan's `prune_rate`, which is exact: removed / channels."""
     return channels - round(prune_rate * channels)
@@ -122,18 +131,24 @@ def channels_kept(channels: int, prune_rate: float) -> int:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """Bits of one layer: 2..8, or 32 for float."""
+    """Bits of one layer: 1..8, or 32 for float; and the share of its weights, of those that pruning leaves, that are zero."""
 
     weight_bits: int = FLOAT_BITS
     act_bits: int = FLOAT_BITS
+    sparsity: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Without sparsity where there is none: such plans read, and hash, as they did before there was any."""
+        bits = {"weight_bits": self.weight_bits, "act_bits": self.act_bits}
+        return {**bits, "sparsity": self.sparsity} if self.sparsity else bits
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The decision: a prune rate per group and bits per layer, by name.
+    """The decision: a prune rate per group, bits and sparsity per layer, by name.
 
     `groups` maps a group's name to the fraction of its output channels removed; `layers` maps every conv
-    and linear layer to its bits. Names left out are untouched: rate 0, 32 bits.
+    and linear layer to its bits and sparsity. Names left out are untouched: rate 0, 32 bits, no zeros.
     """
 
     groups: Mapping[str, float] = field(default_factory=dict)
@@ -149,7 +164,7 @@ class Plan:
         return {
             "format": PLAN_FORMAT,
             "groups": {name: {"prune_rate": rate} for name, rate in self.groups.items()},
-            "layers": {name: asdict(bits) for name, bits in self.layers.items()},
+            "layers": {name: layer.to_json() for name, layer in self.layers.items()},
         }
 
     @classmethod
@@ -185,28 +200,32 @@ def _plan_problems(data: Any) -> Iterable[str]:
             if not isinstance(knobs, dict):
                 yield f"plan.{section}.{name}: must be an object, got {knobs!r}"
                 continue
-            for knob in sorted(set(knobs) | set(known)):
+            for knob in sorted(set(knobs) | set(known) - {"sparsity"}):
                 value = knobs.get(knob)
                 where = f"plan.{section}.{name}.{knob}"
                 if knob not in known:
                     yield f"{where}: unknown knob, choose from {', '.join(known)}"
                 elif isinstance(value, bool) or not isinstance(value, (int, float)):
                     yield f"{where}: must be a number, got {value!r}"
-                elif knob == "prune_rate" and not 0 <= value < 1:
-                    yield f"{where}: must be in [0, 1), got {value!r}"
-                elif knob != "prune_rate" and (
-                    not isinstance(value, int) or not (1 <= value <= 8 or value == FLOAT_BITS)
-                ):
+                elif knob in SHARES:
+                    if not 0 <= value < 1:
+                        yield f"{where}: must be in [0, 1), got {value!r}"
+                elif not isinstance(value, int) or not (1 <= value <= 8 or value == FLOAT_BITS):
                     yield f"{where}: must be 1 to 8, or 32 for float, got {value!r}"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One knob of one layer or group at another value than the dearest."""
+    """One knob at another value than the dearest: of the layer or group `name`, and of the layers `tied` to it."""
 
     kind: str
     name: str
     value: float
+    tied: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Change:
+        return cls(data["kind"], data["name"], data["value"], tuple(data.get("tied", ())))
 
 
 @dataclass(frozen=True)
@@ -233,7 +252,7 @@ class Item:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Item:
-        changes = tuple(Change(**row) for row in data["changes"])
+        changes = tuple(map(Change.from_json, data["changes"]))
         return cls(**{**data, "plan": Plan.from_json(data["plan"]), "changes": changes})
 
 

@@ -79,6 +79,8 @@ def _rows(plans: Sequence[Named]) -> Iterator[tuple[str, ...]]:
         bits = [one.plan.layer(layer) for one in plans]
         yield (f"{layer} weight bits", *(str(one.weight_bits) for one in bits))
         yield (f"{layer} activation bits", *(str(one.act_bits) for one in bits))
+        if any(one.sparsity for one in bits):
+            yield (f"{layer} zeros", *(f"{one.sparsity:.3g}" for one in bits))
 
 
 def _summary(plans: Sequence[Named]) -> Iterator[tuple[str, ...]]:

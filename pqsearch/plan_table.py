@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from pqsearch.plan import LAYER_KNOBS, PLAN_FORMAT, LayerPlan, Plan
+from pqsearch.plan import GROUP_KNOBS, PLAN_FORMAT, SHARES, LayerPlan, Plan, kinds_set
 from pqsearch.problem import Genes
 
-#: A knob's kind, the group or layer it belongs to, and what its levels stand for.
-Row = tuple[str, str, Sequence[float]]
+
+class Row(NamedTuple):
+    """A knob's kind, the group or layer it belongs to, what its levels stand for, and further layers that go with it."""
+
+    kind: str
+    name: str
+    values: Sequence[float]
+    tied: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        tied = {"tied": list(self.tied)} if self.tied else {}
+        return {"kind": self.kind, "name": self.name, "values": list(self.values), **tied}
 
 
 @dataclass(frozen=True)
@@ -32,15 +42,16 @@ class _Part:
 class PlanTable:
     """Plans of genes (one level per row); the same before and after a journal. Knobs that have no row are untouched."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = list(rows)
+    def __init__(self, rows: Iterable[Row | tuple[str, str, Sequence[float]]]) -> None:
+        self.rows = [Row(*row) for row in rows]
         columns: dict[str, dict[str, int]] = {}
-        for column, (kind, name, _) in enumerate(self.rows):
-            if kind in LAYER_KNOBS:
-                columns.setdefault(name, {})[kind] = column
+        for column, row in enumerate(self.rows):
+            if row.kind not in GROUP_KNOBS:
+                for name in (row.name, *row.tied):
+                    columns.setdefault(name, {}).update(dict.fromkeys(kinds_set(row.kind), column))
         self._layers = [self._layer(name, knobs) for name, knobs in columns.items()]
         self._groups = [
-            self._group(name, column) for column, (kind, name, _) in enumerate(self.rows) if kind not in LAYER_KNOBS
+            self._group(row.name, column) for column, row in enumerate(self.rows) if row.kind in GROUP_KNOBS
         ]
         # In the order of canonical JSON.
         self._sorted = [sorted(parts, key=lambda part: part.name) for parts in (self._groups, self._layers)]
@@ -58,28 +69,29 @@ class PlanTable:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _group(self, name: str, column: int) -> _Part:
-        values = dict(enumerate(self.rows[column][-1]))
+        values = dict(enumerate(self.rows[column].values))
         texts = {
             level: f'{json.dumps(name)}:{{"prune_rate":{json.dumps(float(rate))}}}' for level, rate in values.items()
         }
         return _Part(name, itemgetter(column), values, texts)
 
     def _layer(self, name: str, columns: Mapping[str, int]) -> _Part:
-        levels = [range(len(self.rows[column][-1])) for column in columns.values()]
+        # Kinds that are one knob are on the same level.
+        own = list(dict.fromkeys(columns.values()))
+        levels = [range(len(self.rows[column].values)) for column in own]
         values, texts = {}, {}
         for chosen in itertools.product(*levels):
-            bits = {
-                kind: int(self.rows[column][-1][level])
-                for (kind, column), level in zip(columns.items(), chosen, strict=True)
-            }
+            found = {kind: self.rows[column].values[chosen[own.index(column)]] for kind, column in columns.items()}
+            settings = {kind: float(value) if kind in SHARES else int(value) for kind, value in found.items()}
             key = chosen if len(chosen) > 1 else chosen[0]  # as itemgetter gives them
-            values[key] = LayerPlan(**bits)
-            texts[key] = f"{json.dumps(name)}:{json.dumps(asdict(values[key]), sort_keys=True, separators=(',', ':'))}"
-        return _Part(name, itemgetter(*columns.values()), values, texts)
+            values[key] = LayerPlan(**settings)  # type: ignore[arg-type]
+            text = json.dumps(values[key].to_json(), sort_keys=True, separators=(",", ":"))
+            texts[key] = f"{json.dumps(name)}:{text}"
+        return _Part(name, itemgetter(*own), values, texts)
 
     def to_json(self) -> list[dict[str, Any]]:
-        return [{"kind": kind, "name": name, "values": list(values)} for kind, name, values in self.rows]
+        return [row.to_json() for row in self.rows]
 
     @classmethod
     def from_json(cls, data: Sequence[Mapping[str, Any]]) -> PlanTable:
-        return cls([(row["kind"], row["name"], row["values"]) for row in data])
+        return cls(Row(row["kind"], row["name"], row["values"], tuple(row.get("tied", ()))) for row in data)

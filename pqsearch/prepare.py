@@ -14,7 +14,7 @@ from pqsearch.errors import UserError
 from pqsearch.plan import ModelInfo
 from pqsearch.plan_file import given_plans
 from pqsearch.process_problems import FEWEST_IMAGES
-from pqsearch.space_of import space_of
+from pqsearch.space_of import check_counted, space_of
 from pqsearch.spec import TORCHVISION, Spec, shared_trainings
 from search_spaces.space import Space
 from trainers.baseline import initial_model
@@ -119,6 +119,7 @@ def prepare(spec: Spec) -> Prepared:
         attempt(lambda: check_training(model, dataset.input_shape, "model"))
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
     if space is not None:
+        attempt(lambda: check_counted(spec, space))
         attempt(lambda: given_plans(spec.study.plans, space))
     if traced is None or space is None or problems:
         raise UserError(problems)

@@ -37,7 +37,7 @@ class Probing:
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Probing:
-        probes = [Probe(row["knob"], row["level"], Change(**row["change"])) for row in event["probes"]]
+        probes = [Probe(row["knob"], row["level"], Change.from_json(row["change"])) for row in event["probes"]]
         return cls(event["source"], event["levels"], probes)
 
     def event(self) -> dict[str, Any]:

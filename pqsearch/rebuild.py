@@ -30,6 +30,7 @@ def recipe(spec: Spec, plan: Plan, dataset: Dataset) -> dict[str, Any]:
             "input_shape": list(dataset.input_shape),
         },
         "quantizer": {"name": spec.quantizer.name, "options": spec.quantizer.options},
+        "sparsity_pattern": spec.space.sparsity_pattern,
         "normalization": {"mean": list(dataset.mean), "std": list(dataset.std)},
     }
 
@@ -44,7 +45,13 @@ def module_of(plan: Plan, data: dict[str, Any], weights: str | Path) -> nn.Modul
     named = {key: model[key] for key in ("name", "options", "output", "folder") if key in model}
     network = build.network(ModelSpec(**named), len(model["classes"]), shape)
     compressed = compress(
-        network, plan, input_shape=shape, quantizer=quantizer["name"], quantizer_options=quantizer["options"]
+        network,
+        plan,
+        input_shape=shape,
+        quantizer=quantizer["name"],
+        quantizer_options=quantizer["options"],
+        # Plans of before there was any have none. The masks themselves are among the weights.
+        sparsity_pattern=data.get("sparsity_pattern", "layer"),
     )
     build.load_weights(compressed, weights)
     return compressed.eval()

@@ -28,6 +28,8 @@ FREE_KEYS = (
     "latency.table",  # where it is; what stands in it is compared
     "export",
 )
+#: Keys of `[space]` that there have not always been: journals of before have none of them.
+LATER_SPACE_KEYS = ("tie", "tie_bits", "sparsity", "sparsity_pattern")
 
 
 def differences(before: Spec, now: Spec) -> Iterator[tuple[str, str, str]]:

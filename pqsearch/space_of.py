@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pqsearch import rooms
+from pqsearch.errors import UserError
 from pqsearch.latency_file import read_latency
 from pqsearch.plan import FLOAT_BITS, ModelInfo
+from pqsearch.sparsity import Pattern, pattern_of
 from pqsearch.spec import Spec
 from search_spaces.latency import LatencyTable
 from search_spaces.space import Space
@@ -20,14 +22,31 @@ def space_of(spec: Spec, info: ModelInfo, latency: LatencyTable | None = None) -
         prune_rate=spec.space.prune_rate,
         weight_bits=spec.space.weight_bits,
         act_bits=spec.space.act_bits,
+        sparsity=spec.space.sparsity,
+        sparsity_pattern=pattern_of(spec.space.sparsity_pattern) or Pattern(),
         channel_multiple=spec.space.channel_multiple,
         pin=_pins(spec, info),
         layers=spec.space.layers,
+        tied_layers=spec.space.tie,
+        tied_bits=spec.space.tie_bits,
         budgets=spec.budgets,
         objectives=spec.study.costs,
         per_channel_steps=_per_channel(spec),
         latency=latency or latency_of(spec, info),
     )
+
+
+def check_counted(spec: Spec, space: Space) -> None:
+    """Raise `UserError` where layers may be sparse but no cost of the spec sees it: slack would make all dense again."""
+    if not any(kind == "sparsity" and levels > 1 for kind, levels in zip(space.kinds, space.levels, strict=True)):
+        return
+    seeing = space.costs_changed_by("sparsity")
+    target = [spec.target.minimize] if spec.target is not None else []
+    if not seeing.intersection([*spec.budgets, *spec.study.costs, *target]):
+        raise UserError(
+            f"space.sparsity: no budget and no objective counts zeros, so that every layer would stay dense, got "
+            f"{', '.join(spec.budgets) or 'no budgets'}; add a limit on {' or '.join(sorted(seeing))} to [budgets]"
+        )
 
 
 def latency_of(spec: Spec, info: ModelInfo) -> LatencyTable | None:

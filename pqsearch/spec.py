@@ -264,15 +264,29 @@ class SpaceSpec(_Section):
         description="Fractions of a group's channels removed, each in [0, 1).",
     )
     weight_bits: list[int] = Field(
-        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of weights: 2 to 8, or 32 for float."
+        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of weights: 1 to 8, or 32 for float."
     )
     act_bits: list[int] = Field(
-        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs: 2 to 8, or 32 for float."
+        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs: 1 to 8, or 32 for float."
+    )
+    sparsity: list[float] = Field(
+        [0.0],
+        min_length=1,
+        description="Shares of the weights left in a layer that are zero, the smallest ones, each in [0, 1); `[0.0, 0.5, 0.75]`.",
+    )
+    sparsity_pattern: str = Field(
+        "layer",
+        description="Where zeros may be: anywhere in a `layer`, as many in each `filter`, or N of M weights stay: `2:4`.",
     )
     channel_multiple: int = Field(1, ge=1, description="Channels kept are a multiple of this where the layer allows.")
     first_last_bits: int = Field(
         8, ge=0, le=32, description="Bits of the first and last layer, which are not searched; 0 searches them too."
     )
+    tie: list[list[str]] = Field(
+        [],
+        description='Layers whose bits move together, by pattern: `[["layer1.*", "conv1"]]`; an entry is one knob for each kind.',
+    )
+    tie_bits: bool = Field(False, description="One knob for the bits of a layer's weights and of its inputs.")
     layers: dict[str, dict[str, list[float]]] = Field(
         {},
         description='Levels of their own for layers by pattern: `{ "layer1.*" = { weight_bits = [4, 8] } }`; the last that matches.',

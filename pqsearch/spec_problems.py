@@ -14,10 +14,11 @@ from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.hidden import hide_passwords
 from pqsearch.own import load_own, own_options
-from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS
+from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS, SHARES
 from pqsearch.process_problems import process_problems
 from pqsearch.samplers import SEVERAL, sampler_problems
 from pqsearch.searchers import searcher_problems
+from pqsearch.sparsity import BLOCKS, WORDS, Pattern, pattern_of
 from pqsearch.store_url import url_problems
 
 #: What can be measured of a plan.
@@ -395,14 +396,23 @@ def _takes_several(algorithm: str) -> bool:
 
 
 def _space_problems(space: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("prune_rate", "weight_bits", "act_bits"):
+    text = space.get("sparsity_pattern", "layer")
+    pattern = pattern_of(text) if isinstance(text, str) else Pattern()
+    if pattern is None:
+        blocks = ", ".join(map(str, BLOCKS))
+        yield f"space.sparsity_pattern: must be {WORDS} with M one of {blocks} and N below it, got {text!r}"
+    for key in ("prune_rate", "weight_bits", "act_bits", "sparsity"):
         levels = space.get(key)
         for index, value in enumerate(levels if isinstance(levels, list) else []):
-            if problem := _level_problem(key, value):
+            if problem := _level_problem(key, value, pattern):
                 yield f"space.{key}[{index}]: {problem}"
     bits = space.get("first_last_bits", 0)
     if _number(bits) and 0 < bits <= FLOAT_BITS and not _legal_bits(bits):
-        yield f"space.first_last_bits: must be 2 to 8, 32 for float, or 0 to search them, got {bits}"
+        yield f"space.first_last_bits: must be 1 to 8, 32 for float, or 0 to search them, got {bits}"
+    ties = space.get("tie")
+    for index, entry in enumerate(ties if isinstance(ties, list) else []):
+        if entry == []:
+            yield f"space.tie[{index}]: must not be empty, got []; name the layers whose bits move together"
     patterns = space.get("layers")
     for pattern, knobs in patterns.items() if isinstance(patterns, dict) else ():
         for knob, levels in knobs.items() if isinstance(knobs, dict) else ():
@@ -413,7 +423,7 @@ def _space_problems(space: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{where}: must not be empty, got []"
             else:
                 for index, value in enumerate(levels if isinstance(levels, list) else []):
-                    if problem := _level_problem(knob, value):
+                    if problem := _level_problem(knob, value, pattern):
                         yield f"{where}[{index}]: {problem}"
     pin = space.get("pin")
     for layer, knobs in pin.items() if isinstance(pin, dict) else ():
@@ -422,7 +432,7 @@ def _space_problems(space: Mapping[str, Any]) -> Iterator[str]:
                 continue  # a layer's name in pieces: the type error says so
             if knob not in KNOBS:
                 yield f"space.pin.{layer}.{knob}: unknown knob, choose from {', '.join(KNOBS)}"
-            elif problem := _level_problem(knob, value):
+            elif problem := _level_problem(knob, value, pattern):
                 yield f"space.pin.{layer}.{knob}: {problem}"
 
 
@@ -448,12 +458,14 @@ def _task_problems(task: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator
             yield f"{section}.label_smoothing: is a part of cross-entropy, so must be 0 with a task.loss, got {smoothing!r}"
 
 
-def _level_problem(knob: str, value: Any) -> str | None:
+def _level_problem(knob: str, value: Any, pattern: Pattern | None) -> str | None:
     if not _number(value):
         return None  # a type error, reported as such
-    if knob == "prune_rate":
+    if knob == "sparsity" and pattern is not None and pattern.share is not None and value not in (0, pattern.share):
+        return f"must be 0 or {pattern.share:g} with the pattern {pattern.kept}:{pattern.block}, got {value!r}"
+    if knob in SHARES:
         return None if 0 <= value < 1 else f"must be in [0, 1), got {value!r}"
-    return None if _legal_bits(value) else f"must be 2 to 8, or 32 for float, got {value!r}"
+    return None if _legal_bits(value) else f"must be 1 to 8, or 32 for float, got {value!r}"
 
 
 def _number(value: Any) -> bool:
@@ -461,4 +473,4 @@ def _number(value: Any) -> bool:
 
 
 def _legal_bits(bits: float) -> bool:
-    return bits == int(bits) and (2 <= bits <= 8 or bits == FLOAT_BITS)
+    return bits == int(bits) and (1 <= bits <= 8 or bits == FLOAT_BITS)

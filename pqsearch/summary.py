@@ -177,6 +177,9 @@ def _costs(measured: Mapping[str, float], baseline: Mapping[str, float]) -> dict
         "mean_weight_bits": measured["weight_bits"],
         "mean_act_bits": measured["act_bits"],
         "bitops": measured["bitops"] / baseline["bitops"],
+        # What was measured before there was any sparsity has none.
+        "nonzero_params": measured.get("nonzero_params", measured["params"]) / baseline["params"],
+        "sparse_flops": measured.get("sparse_macs", measured["macs"]) / baseline["macs"],
         "size_bytes": measured["size_bytes"],
     }
 

@@ -10,21 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pqsearch import rooms
-from pqsearch.plan import FLOAT_BITS, ModelInfo
+from pqsearch.plan import FLOAT_BITS, ModelInfo, kinds_set
 from pqsearch.problem import FloatArray, IntArray
+from pqsearch.sparsity import Pattern
 from search_spaces.latency import LatencyTable
-from search_spaces.rows import Rows, Shapes, Terms
+from search_spaces.rows import ANYWHERE, Rows, Shapes, Terms
 
 BoolArray = NDArray[np.bool_]
 
 
 @dataclass
 class Decoded:
-    """A population in the model's terms: kept channels (plans, groups) and bits (plans, layers)."""
+    """A population in the model's terms: kept channels (plans, groups), bits and sparsity (plans, layers; None for none)."""
 
     kept: IntArray
     weight_bits: IntArray
     act_bits: IntArray
+    sparsity: FloatArray | None = None
 
 
 def costs_known(latency: LatencyTable | None) -> tuple[str, ...]:
@@ -42,10 +44,15 @@ class Costs:
     """
 
     def __init__(
-        self, info: ModelInfo, budgets: Sequence[str], per_channel_steps: bool, latency: LatencyTable | None = None
+        self,
+        info: ModelInfo,
+        budgets: Sequence[str],
+        per_channel_steps: bool,
+        latency: LatencyTable | None = None,
+        pattern: Pattern = ANYWHERE,
     ) -> None:
         self.budgets = tuple(budgets)
-        self.shapes = Shapes(info, per_channel_steps, latency)
+        self.shapes = Shapes(info, per_channel_steps, latency, pattern)
         self._terms = [rooms.load("budgets", name) for name in self.budgets]
         self._scale = np.array([float(rooms.constants("budgets", name).get("SCALE", 1)) for name in self.budgets])
         bits = np.full((1, len(info.layers)), FLOAT_BITS)
@@ -57,7 +64,7 @@ class Costs:
 
     def sums(self, plans: Decoded) -> tuple[FloatArray, FloatArray]:
         """Numerators and denominators (plans, budgets), summed over all rows."""
-        return self.sum(self.shapes.rows(plans.kept, plans.weight_bits, plans.act_bits))
+        return self.sum(self.shapes.rows(plans.kept, plans.weight_bits, plans.act_bits, plans.sparsity))
 
     def sum(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
         """Numerators and denominators (plans, budgets) of the rows given."""
@@ -75,14 +82,14 @@ class Costs:
         return [terms(rows) for terms in self._terms]
 
     def changed_by(self, kind: str) -> list[int]:
-        """Budgets that a kind of knob can change. Channels change all; bits those whose terms read them."""
+        """Budgets that a kind of knob can change. Channels change all; what is set of layers those whose terms read it."""
         if kind == "prune_rate":
             return list(range(len(self.budgets)))
         found = []
         for index, terms in enumerate(self._terms):
             rows = self.shapes.rows(self._float.kept, self._float.weight_bits, self._float.act_bits)
             terms(rows)
-            if kind in rows.asked_for():
+            if rows.asked_for().intersection(kinds_set(kind)):
                 found.append(index)
         return found
 

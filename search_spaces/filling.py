@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pqsearch.plan import FLOAT_BITS
+from pqsearch.plan import FLOAT_BITS, kinds_set
 from pqsearch.problem import FloatArray, IntArray
 from search_spaces.costs import BoolArray, Costs, Decoded
 from search_spaces.rows import Shapes
@@ -24,7 +24,8 @@ class Move:
     """What moving one knob takes: the rows it touches, by column of the filling's arrays, and the budgets that it can change."""
 
     kind: str
-    target: int
+    sets: tuple[str, ...]  # the kinds that it sets in `layers`, or in the group `group`
+    group: int
     part: Shapes
     rows: IntArray  # (rows, 1)
     layers: IntArray  # (layers, 1), those among the rows
@@ -34,12 +35,23 @@ class Move:
 
     @classmethod
     def of(cls, space: Space, costs: Costs, knob: int) -> Move:
-        kind, target = space.knobs[knob].kind, space.knobs[knob].target
+        kind = space.knobs[knob].kind
+        group = space.knobs[knob].targets[0]
         rows = space.rows_of(knob)
         part = costs.shapes.part(rows)
-        by_channel = costs.shapes.by_channel(target, rows) if kind == "prune_rate" else (np.empty((0, 1)),) * 2
+        by_channel = costs.shapes.by_channel(group, rows) if kind == "prune_rate" else (np.empty((0, 1)),) * 2
         budgets = costs.changed_by(kind)
-        return cls(kind, target, part, rows[:, None], part.layers[:, None], by_channel, budgets, costs.only(budgets))
+        return cls(
+            kind,
+            kinds_set(kind),
+            group,
+            part,
+            rows[:, None],
+            part.layers[:, None],
+            by_channel,
+            budgets,
+            costs.only(budgets),
+        )
 
 
 class Filling:
@@ -56,7 +68,8 @@ class Filling:
         self._kept, self._weight_bits, self._act_bits = (
             np.ascontiguousarray(side.T) for side in (plans.kept, plans.weight_bits, plans.act_bits)
         )
-        rows = costs.shapes.rows(plans.kept, plans.weight_bits, plans.act_bits)
+        self._sparsity = None if plans.sparsity is None else np.ascontiguousarray(plans.sparsity.T)
+        rows = costs.shapes.rows(plans.kept, plans.weight_bits, plans.act_bits, plans.sparsity)
         self._reads, self._writes = np.ascontiguousarray(rows.reads.T), np.ascontiguousarray(rows.writes.T)
         # What every row adds to each budget, and the sums of that.
         terms = costs.terms(rows)
@@ -80,7 +93,8 @@ class Filling:
         if not 0 < len(rows) <= MOST_FORESEEN:
             return None
         plans, knobs = among[rows], columns[places]
-        steps = Decoded(self._kept[:, plans].T, self._weight_bits[:, plans].T, self._act_bits[:, plans].T)
+        sparsity = None if self._sparsity is None else self._sparsity[:, plans].T
+        steps = Decoded(self._kept[:, plans].T, self._weight_bits[:, plans].T, self._act_bits[:, plans].T, sparsity)
         self._space.write_each(steps, knobs, self.genes[plans, knobs] + 1)
         over = ~(self._costs(steps) <= self._limits).all(1)
         foreseen = np.zeros(hopeless.shape, dtype=bool)
@@ -101,15 +115,20 @@ class Filling:
         here = move.rows, chosen
         reads, writes = self._reads[here], self._writes[here]
         weight_bits, act_bits = self._weight_bits[move.layers, chosen], self._act_bits[move.layers, chosen]
+        sparsity = None if self._sparsity is None else self._sparsity[move.layers, chosen]
         if move.kind == "prune_rate":
-            more = value - self._kept[move.target, chosen]
+            more = value - self._kept[move.group, chosen]
             reads += move.by_channel[0] * more
             writes += move.by_channel[1] * more
-        elif move.kind == "weight_bits":
-            weight_bits = value[None]
         else:
-            act_bits = value[None]
-        terms = move.costs.terms(move.part.rows_of(reads.T, writes.T, weight_bits.T, act_bits.T))
+            if "weight_bits" in move.sets:
+                weight_bits[:] = value
+            if "act_bits" in move.sets:
+                act_bits[:] = value
+            if sparsity is not None and "sparsity" in move.sets:
+                sparsity[:] = value
+        sparse = None if sparsity is None else sparsity.T
+        terms = move.costs.terms(move.part.rows_of(reads.T, writes.T, weight_bits.T, act_bits.T, sparse))
         sums, fits = [], np.ones(len(chosen), dtype=bool)
         for place, (budget, (top, bottom)) in enumerate(zip(move.budgets, terms, strict=True)):
             of_top = self._top[budget, chosen] + (top.T - self._tops[budget][here]).sum(0)
@@ -131,12 +150,15 @@ class Filling:
                 self._bottoms[budget][here] = bottom[fits].T
         value = value[fits]
         if move.kind == "prune_rate":
-            self._kept[move.target, raised] = value
+            self._kept[move.group, raised] = value
             self._reads[here], self._writes[here] = reads[:, fits], writes[:, fits]
-        elif move.kind == "weight_bits":
-            self._weight_bits[move.target, raised] = value
         else:
-            self._act_bits[move.target, raised] = value
+            if "weight_bits" in move.sets:
+                self._weight_bits[here] = value
+            if "act_bits" in move.sets:
+                self._act_bits[here] = value
+            if self._sparsity is not None and "sparsity" in move.sets:
+                self._sparsity[here] = value
         # Bits cost more the more they are, but for the step size that a float tensor saves.
         self.eased[raised] |= (value == FLOAT_BITS) | (move.kind == "prune_rate")
         return raised

@@ -10,16 +10,27 @@ from fnmatch import fnmatchcase
 
 from pqsearch.errors import UserError
 from pqsearch.plan import GroupInfo, ModelInfo
+from pqsearch.plan_table import Row
 
 
 @dataclass(frozen=True)
 class Knob:
-    """One thing that may vary. `target` indexes the model's groups (prune_rate) or layers (bits)."""
+    """One thing that may vary. `targets` index the model's groups (prune_rate, one) or layers (all others, those tied together)."""
 
     kind: str
-    target: int
-    name: str
+    targets: tuple[int, ...]
+    names: tuple[str, ...]  # of the targets
     values: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """The first of the names, which the knob goes by."""
+        return self.names[0]
+
+    @property
+    def row(self) -> Row:
+        """What a journal keeps of it."""
+        return Row(self.kind, self.name, self.values, self.names[1:])
 
 
 def knobs(
@@ -30,8 +41,9 @@ def knobs(
     channel_multiple: int,
     pin: Mapping[str, Mapping[str, float]],
     layers: Mapping[str, Mapping[str, Sequence[float]]],
+    sparsity: Sequence[float] = (0.0,),
 ) -> list[Knob]:
-    """A prune_rate knob per prunable group, weight_bits and act_bits knobs per layer.
+    """A prune_rate knob per prunable group, weight_bits and act_bits knobs per layer, and sparsity where there may be any.
 
     `layers` gives those whose names match a pattern levels of their own; of several patterns the last counts, and a pin before all.
     Raises `UserError` for pins and patterns that are wrong.
@@ -43,13 +55,21 @@ def knobs(
         pinned = [pin[layer]["prune_rate"] for layer in group.layers if "prune_rate" in pin.get(layer, {})]
         if group.prunable:
             wanted = pinned[:1] or _levels("prune_rate", group.layers, prune_rate, layers)
-            table.append(Knob("prune_rate", index, group.name, realised(group, wanted, channel_multiple)))
+            table.append(Knob("prune_rate", (index,), (group.name,), realised(group, wanted, channel_multiple)))
     for kind, levels in (("weight_bits", weight_bits), ("act_bits", act_bits)):
         for index, layer in enumerate(info.layers):
             fixed = pin.get(layer.name, {}).get(kind)
             mine = _levels(kind, (layer.name,), levels, layers)
             values = tuple(sorted(set(map(int, mine)))) if fixed is None else (int(fixed),)
-            table.append(Knob(kind, index, layer.name, values))
+            table.append(Knob(kind, (index,), (layer.name,), values))
+    for index, layer in enumerate(info.layers):
+        fixed = pin.get(layer.name, {}).get("sparsity")
+        shares = _levels("sparsity", (layer.name,), sparsity, layers) if fixed is None else (fixed,)
+        # Layers that stay dense have no knob: spaces without sparsity have the knobs that they always had.
+        if any(shares):
+            table.append(
+                Knob("sparsity", (index,), (layer.name,), tuple(sorted(set(map(float, shares)), reverse=True)))
+            )
     return table
 
 

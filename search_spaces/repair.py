@@ -114,7 +114,7 @@ class Repair:
         sign, most = np.sign(distance), np.abs(distance)
         plans = self._space.expand(genes[broken])
         shapes = costs.shapes
-        rows = shapes.rows(plans.kept, plans.weight_bits, plans.act_bits)
+        rows = shapes.rows(plans.kept, plans.weight_bits, plans.act_bits, plans.sparsity)
         channels = any(self._moves[knob].kind == "prune_rate" for knob in moving)
 
         def at(share: FloatArray) -> IntArray:
@@ -126,9 +126,9 @@ class Repair:
             middle = (low + high) / 2
             self._space.write(plans, moving, at(middle))
             if channels:
-                rows = shapes.rows(plans.kept, plans.weight_bits, plans.act_bits)
+                rows = shapes.rows(plans.kept, plans.weight_bits, plans.act_bits, plans.sparsity)
             else:
-                rows = rows.at_bits(plans.weight_bits, plans.act_bits)
+                rows = rows.at(plans.weight_bits, plans.act_bits, plans.sparsity)
             fits = (costs.ratio(*costs.sum(rows)) <= limits).all(1)
             high = np.where(fits, middle, high)
             low = np.where(fits, low, middle)

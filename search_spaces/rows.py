@@ -14,8 +14,11 @@ import numpy as np
 
 from pqsearch.plan import FIXED, FLOAT_BITS, ModelInfo, Source
 from pqsearch.problem import FloatArray, IntArray
+from pqsearch.sparsity import ROUNDING, Pattern
 from search_spaces.latency import LatencyTable, Timings
 
+#: Zeros anywhere in a layer.
+ANYWHERE = Pattern()
 #: (numerator, denominator) per row; a cost is the ratio of their sums, or the sum where there is no denominator.
 Terms = tuple[FloatArray, FloatArray | None]
 
@@ -28,13 +31,14 @@ class Rows:
         of: _Constants,
         reads: FloatArray,
         writes: FloatArray,
-        bits: tuple[IntArray, IntArray],
+        layers: tuple[IntArray, IntArray, FloatArray | None],
         per_channel: bool,
         timings: Timings | None,
+        pattern: Pattern,
     ) -> None:
-        self._of, self._per_channel, self._timings = of, per_channel, timings
+        self._of, self._per_channel, self._timings, self._pattern = of, per_channel, timings, pattern
         self.reads, self.writes = reads, writes  # channels
-        self._given_bits = bits
+        self._given_weight_bits, self._given_act_bits, self._given_sparsity = layers
         self.plans, self.count = reads.shape
 
     @cached_property
@@ -49,6 +53,22 @@ class Rows:
     def macs(self) -> FloatArray:
         """Multiply-accumulates for one image."""
         return self.weights * self._of.positions
+
+    @cached_property
+    def nonzero(self) -> FloatArray:
+        """Weights without those that sparsity zeroes: never more than the share asked for, so that some stay."""
+        if self.sparsity is None:
+            return self.weights
+        of, pattern = self._of, self._pattern
+        reads = np.where(of.depthwise, 1.0, self.reads) if of.depthwise.any() else self.reads
+        filters = self.writes if pattern.per_filter else 1.0
+        of_each = reads * of.kernel / of.groups if pattern.per_filter else self.weights
+        return self.weights - filters * zeros(of_each, self.sparsity, pattern)
+
+    @cached_property
+    def nonzero_macs(self) -> FloatArray:
+        """Multiply-accumulates with those weights for one image."""
+        return self.nonzero * self._of.positions
 
     @cached_property
     def extras(self) -> FloatArray:
@@ -67,11 +87,16 @@ class Rows:
 
     @cached_property
     def weight_bits(self) -> FloatArray:
-        return self._bits(self._given_bits[0])
+        return self._of_rows(self._given_weight_bits, FLOAT_BITS)
 
     @cached_property
     def act_bits(self) -> FloatArray:
-        return self._bits(self._given_bits[1])
+        return self._of_rows(self._given_act_bits, FLOAT_BITS)
+
+    @cached_property
+    def sparsity(self) -> FloatArray | None:
+        """The share of each layer's weights that are to be zero; None where no layer has any."""
+        return None if self._given_sparsity is None else self._of_rows(self._given_sparsity, 0)
 
     @cached_property
     def steps(self) -> FloatArray:
@@ -98,11 +123,11 @@ class Rows:
         assert self._timings is not None, "latency is no cost without a table"
         return self._timings
 
-    def at_bits(self, weight_bits: IntArray, act_bits: IntArray) -> Rows:
-        """The same channels at other bits; what was computed of them stays."""
+    def at(self, weight_bits: IntArray, act_bits: IntArray, sparsity: FloatArray | None = None) -> Rows:
+        """The same channels at other bits and sparsity; what was computed of them stays."""
         found = copy.copy(self)
-        found._given_bits = (weight_bits, act_bits)
-        for name in ("weight_bits", "act_bits", "steps", "nanoseconds"):
+        found._given_weight_bits, found._given_act_bits, found._given_sparsity = weight_bits, act_bits, sparsity
+        for name in ("weight_bits", "act_bits", "steps", "nanoseconds", "sparsity", "nonzero", "nonzero_macs"):
             vars(found).pop(name, None)
         return found
 
@@ -110,12 +135,20 @@ class Rows:
         """The names of what was computed so far."""
         return {name for name in vars(self) if isinstance(getattr(type(self), name, None), cached_property)}
 
-    def _bits(self, bits: IntArray) -> FloatArray:
-        if bits.shape[1] == self.count:
-            return bits.astype(np.float64)
-        full = np.full(self.reads.shape, float(FLOAT_BITS))
-        full[:, : bits.shape[1]] = bits
+    def _of_rows(self, layers: IntArray | FloatArray, others: float) -> FloatArray:
+        if layers.shape[1] == self.count:
+            return layers.astype(np.float64)
+        full = np.full(self.reads.shape, float(others))
+        full[:, : layers.shape[1]] = layers
         return full
+
+
+def zeros(weights: FloatArray, share: FloatArray, pattern: Pattern) -> FloatArray:
+    """How many of so many weights that are looked at together are zero at a share, as a mask counts them."""
+    if pattern.block:
+        return np.where(share > 0, weights // pattern.block * (pattern.block - pattern.kept), 0.0)
+    # A product that rounding left just below a whole number is that number.
+    return np.floor(weights * share + ROUNDING)
 
 
 class Shapes:
@@ -124,12 +157,18 @@ class Shapes:
     `latency` is a table that has every layer, for rows that say what they take.
     """
 
-    def __init__(self, info: ModelInfo, per_channel_steps: bool, latency: LatencyTable | None = None) -> None:
+    def __init__(
+        self,
+        info: ModelInfo,
+        per_channel_steps: bool,
+        latency: LatencyTable | None = None,
+        pattern: Pattern = ANYWHERE,
+    ) -> None:
         layers, norms = info.layers, info.norms
         count = len(layers) + len(norms) + 1
         self.groups = np.arange(len(info.groups))  # columns of kept channels that the rows depend on
         self.layers = np.arange(len(layers))  # layers among the rows; they come first
-        self._per_channel = per_channel_steps
+        self._per_channel, self._pattern = per_channel_steps, pattern
         self._timings = Timings(latency, [layer.name for layer in layers], count) if latency is not None else None
         # Channels read = fixed + kept @ reads; channels written likewise.
         self._reads, self._writes = np.zeros((2, len(info.groups), count))
@@ -174,16 +213,26 @@ class Shapes:
         found._timings = self._timings.take(rows) if self._timings is not None else None
         return found
 
-    def rows(self, kept: IntArray, weight_bits: IntArray, act_bits: IntArray) -> Rows:
-        """Rows of a population: kept channels (plans, `groups`), bits (plans, `layers`)."""
+    def rows(
+        self, kept: IntArray, weight_bits: IntArray, act_bits: IntArray, sparsity: FloatArray | None = None
+    ) -> Rows:
+        """Rows of a population: kept channels (plans, `groups`), bits and sparsity (plans, `layers`)."""
         channels = kept.astype(np.float64)
         reads = channels @ self._reads + self._constants.reads
         writes = channels @ self._writes + self._constants.writes
-        return self.rows_of(reads, writes, weight_bits, act_bits)
+        return self.rows_of(reads, writes, weight_bits, act_bits, sparsity)
 
-    def rows_of(self, reads: FloatArray, writes: FloatArray, weight_bits: IntArray, act_bits: IntArray) -> Rows:
+    def rows_of(
+        self,
+        reads: FloatArray,
+        writes: FloatArray,
+        weight_bits: IntArray,
+        act_bits: IntArray,
+        sparsity: FloatArray | None = None,
+    ) -> Rows:
         """Rows that read and write so many channels (plans, rows)."""
-        return Rows(self._constants, reads, writes, (weight_bits, act_bits), self._per_channel, self._timings)
+        layers = weight_bits, act_bits, sparsity
+        return Rows(self._constants, reads, writes, layers, self._per_channel, self._timings, self._pattern)
 
     def by_channel(self, group: int, rows: IntArray) -> tuple[FloatArray, FloatArray]:
         """Channels (rows, 1) that rows read and write more for one more of a group."""

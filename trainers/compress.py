@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from pqsearch.errors import UserError
 from pqsearch.plan import Plan
+from pqsearch.sparsity import WORDS, Pattern, pattern_of
 from trainers.coupling import NORMS, Traced
 from trainers.layers import trace
 from trainers.prune import keep_indices, remove_channels
-from trainers.quantized import quantize, quantized_layers, quantizers, step_parameters
+from trainers.quantized import masked, quantize, quantized_layers, quantizers, step_parameters
 
 __all__ = ["calibrate_steps", "compress", "quantizers", "reestimate_norms", "step_parameters"]
 
@@ -28,30 +29,41 @@ def compress(
     scores: Mapping[str, Tensor] | None = None,
     quantizer: str = "lsq",
     quantizer_options: Mapping[str, Any] | None = None,
+    sparsity_pattern: str = "layer",
 ) -> nn.Module:
-    """`model` with the plan's channels removed and its layers quantised; the original is untouched.
+    """`model` with the plan's channels removed, its layers quantised and some of what is left zero; the original is untouched.
 
     Give `traced`, or the `input_shape` (channels, height, width) to trace here. `scores` (channels,) per group say
     which channels stay; without them the first ones do, which is right when weights are loaded afterwards. Quantisers
     are the identity until `calibrate_steps` or a state dict sets them. An empty plan gives a network that computes the
-    same, bit for bit. Raises `UserError` for names that the model does not have.
+    same, bit for bit. `sparsity_pattern` says where zeros may be, as the spec's key does; the smallest weights go, masks are
+    buffers. Raises `UserError` for names that the model does not have and for zeros that the pattern does not have.
     """
     if traced is None:
         if input_shape is None:
             raise ValueError("compress needs `traced`, or `input_shape` to trace the model with")
         traced = trace(model, input_shape)
-    _check_names(plan, traced)
+    pattern = pattern_of(sparsity_pattern)
+    if pattern is None:
+        raise UserError(f"sparsity_pattern: must be {WORDS}, got {sparsity_pattern!r}")
+    _check_names(plan, traced, pattern)
     smaller = remove_channels(model, traced, keep_indices(traced, plan, scores))
     for layer in traced.info.layers:
-        quantize(smaller, layer.name, plan.layer(layer.name), quantizer, quantizer_options or {})
+        quantize(smaller, layer.name, plan.layer(layer.name), quantizer, quantizer_options or {}, pattern)
     # New quantisers are born on the CPU.
     return smaller.to(next(model.parameters()).device)
 
 
-def _check_names(plan: Plan, traced: Traced) -> None:
+def _check_names(plan: Plan, traced: Traced, pattern: Pattern) -> None:
     layers = [layer.name for layer in traced.info.layers]
     groups = {group.name: group for group in traced.info.groups}
     problems = list(_unknown("layers", plan.layers, layers)) + list(_unknown("groups", plan.groups, list(groups)))
+    for name, layer in plan.layers.items():
+        if pattern.share is not None and layer.sparsity not in (0, pattern.share):
+            problems.append(
+                f"plan.layers.{name}.sparsity: must be 0 or {pattern.share:g} with the pattern {pattern.kept}:{pattern.block}, "
+                f"got {layer.sparsity:g}; change [space] sparsity_pattern or the plan"
+            )
     for name, rate in plan.groups.items():
         group = groups.get(name)
         if group is None or not rate:
@@ -92,7 +104,7 @@ def calibrate_steps(model: nn.Module, images: Tensor | Sequence[Tensor]) -> None
     seen: set[int] = set()
     for _, layer in quantized_layers(model):
         if layer.weight_quantizer is not None:
-            layer.weight_quantizer.calibrate(layer.weight)
+            layer.weight_quantizer.calibrate(masked(layer, layer.weight))
         handles.append(layer.register_forward_pre_hook(first_look))
     images = images if isinstance(images, Tensor) else torch.cat(list(images))
     mode = model.training

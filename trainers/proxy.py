@@ -98,6 +98,7 @@ def compressed(context: Context, plan: Plan) -> nn.Module:
         scores=context.scores,
         quantizer=spec.quantizer.name,
         quantizer_options=spec.quantizer.options,
+        sparsity_pattern=spec.space.sparsity_pattern,
     )
     return module.to(memory_format=torch.channels_last).requires_grad_(True)
 
@@ -215,6 +216,7 @@ def _expected(context: Context, item: Item) -> Result:
             item.changes,
             quantizer=context.spec.quantizer.name,
             quantizer_options=context.spec.quantizer.options,
+            sparsity_pattern=context.spec.space.sparsity_pattern,
         )
     return Result(item.id, item.rung, item.repeat, None, None, seconds, expected=tuple(expected))
 

@@ -1,15 +1,18 @@
-"""Convolution and linear layers that know the grids of their weights and inputs."""
+"""Convolution and linear layers that know the grids of their weights and inputs, and which weights are zero."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pqsearch import rooms
 from pqsearch.plan import FLOAT_BITS, LayerPlan
+from pqsearch.sparsity import Pattern
+from trainers.sparse import mask_of
 
 
 class Grid(Protocol):
@@ -35,10 +38,11 @@ class Grid(Protocol):
 
 
 class QuantConv2d(nn.Conv2d):
-    """A convolution of quantised weights and inputs; `None` for a quantiser is float."""
+    """A convolution of quantised weights and inputs; `None` for a quantiser is float, `None` for the mask is dense."""
 
     weight_quantizer: Grid | None
     act_quantizer: Grid | None
+    weight_mask: Tensor | None
 
     def forward(self, input: Tensor) -> Tensor:
         x, weight = _quantized(self, input)
@@ -46,10 +50,11 @@ class QuantConv2d(nn.Conv2d):
 
 
 class QuantLinear(nn.Linear):
-    """A linear layer of quantised weights and inputs; `None` for a quantiser is float."""
+    """A linear layer of quantised weights and inputs; `None` for a quantiser is float, `None` for the mask is dense."""
 
     weight_quantizer: Grid | None
     act_quantizer: Grid | None
+    weight_mask: Tensor | None
 
     def forward(self, input: Tensor) -> Tensor:
         x, weight = _quantized(self, input)
@@ -58,13 +63,29 @@ class QuantLinear(nn.Linear):
 
 def _quantized(layer: QuantConv2d | QuantLinear, x: Tensor) -> tuple[Tensor, Tensor]:
     x = layer.act_quantizer(x) if layer.act_quantizer is not None else x
-    weight = layer.weight_quantizer(layer.weight) if layer.weight_quantizer is not None else layer.weight
-    return x, weight
+    weight = masked(layer, layer.weight)
+    # A grid may have no zero, as that of one bit.
+    return x, weight if layer.weight_quantizer is None else masked(layer, layer.weight_quantizer(weight))
 
 
-def quantize(model: nn.Module, name: str, bits: LayerPlan, quantizer: str, options: Mapping[str, Any]) -> None:
-    """Turn the layer `name` of `model` into a quantised one, in place; at 32 bits both ways it stays as it is."""
-    if bits.weight_bits == bits.act_bits == FLOAT_BITS:
+def masked(layer: QuantConv2d | QuantLinear, weight: Tensor) -> Tensor:
+    """A layer's weights with zeros where its mask has them."""
+    return weight if layer.weight_mask is None else weight * layer.weight_mask
+
+
+def quantize(
+    model: nn.Module,
+    name: str,
+    bits: LayerPlan,
+    quantizer: str,
+    options: Mapping[str, Any],
+    pattern: Pattern | None = None,
+) -> None:
+    """Turn the layer `name` of `model` into a quantised and sparse one, in place; dense at 32 bits it stays as it is.
+
+    The mask is of the weights that the layer has now, and a part of the state dict as `weight_mask`.
+    """
+    if bits.weight_bits == bits.act_bits == FLOAT_BITS and not bits.sparsity:
         return
     module = model.get_submodule(name)
     # The same module with the same parameters under the same names, only with another forward.
@@ -75,6 +96,11 @@ def quantize(model: nn.Module, name: str, bits: LayerPlan, quantizer: str, optio
         layer.weight_quantizer = grid(layer, "weight", bits.weight_bits, quantizer, options)
     if bits.act_bits != FLOAT_BITS:
         layer.act_quantizer = grid(layer, "act", bits.act_bits, quantizer, options)
+    mask = mask_of(layer.weight, bits.sparsity, pattern or Pattern()) if bits.sparsity else None
+    layer.register_buffer("weight_mask", mask)
+    with torch.no_grad():
+        # Zeros have no gradient and nothing to decay: they are zeros in the state dict too.
+        layer.weight.copy_(masked(layer, layer.weight))
 
 
 def grid(

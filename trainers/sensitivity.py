@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pqsearch.plan import Change, Plan
+from pqsearch.plan import Change, Plan, kinds_set
+from pqsearch.sparsity import Pattern, pattern_of
 from trainers.coupling import Traced
 from trainers.prune import keep_indices, kept_masks, picked
 from trainers.quantized import grid
 from trainers.seeds import derive, torch_generator
+from trainers.sparse import mask_of
 
 #: Softens the network's answers. At 1 the gradients of a few odd images decide alone.
 TEMPERATURE = 4.0
@@ -37,6 +39,7 @@ def expected_losses(
     *,
     quantizer: str,
     quantizer_options: dict[str, Any],
+    sparsity_pattern: str = "layer",
 ) -> list[float]:
     """The expected divergence, in nats, for each of `changes` made alone to the float `model`.
 
@@ -50,6 +53,8 @@ def expected_losses(
         for number, change in enumerate(changes):
             if change.kind == "prune_rate":
                 moved = _pruning(model, traced, scores, layers, change)
+            elif change.kind == "sparsity":
+                moved = _zeroing(model, layers, change, pattern_of(sparsity_pattern) or Pattern())
             else:
                 moved = _rounding(model, layers, change, quantizer, quantizer_options)
             total[number] += moved.double().square().sum().cpu() / 2
@@ -101,22 +106,35 @@ def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> d
 def _rounding(
     model: nn.Module, layers: dict[str, list[_Layer]], change: Change, quantizer: str, options: dict[str, Any]
 ) -> Tensor:
-    """g . d of each image when a layer's weights or inputs are rounded."""
+    """g . d of each image when weights or inputs are rounded, or both, of a layer and of those tied to it."""
+    moved: list[Tensor] = []
+    for name in (change.name, *change.tied):
+        module = cast("nn.Conv2d | nn.Linear", model.get_submodule(name))
+        weight = module.weight.detach()
+        for kind in kinds_set(change.kind):
+            role: Literal["weight", "act"] = "weight" if kind == "weight_bits" else "act"
+            rounded = cast("Any", grid(module, role, int(change.value), quantizer, options)).to(weight.device)
+            rounded.calibrate(weight if role == "weight" else layers[name][0].inputs)
+            for layer in layers[name]:
+                if role == "weight":
+                    after = _apply(module, layer.inputs, rounded(weight) - weight)
+                else:
+                    after = _apply(module, rounded(layer.inputs) - layer.inputs, weight)
+                moved.append(_along(layer.gradient, _without_affine(layer, after)))
+    return torch.stack(moved).sum(0)
+
+
+@torch.no_grad()
+def _zeroing(model: nn.Module, layers: dict[str, list[_Layer]], change: Change, pattern: Pattern) -> Tensor:
+    """g . d of each image when some weights of a layer become zero."""
     module = cast("nn.Conv2d | nn.Linear", model.get_submodule(change.name))
-    role: Literal["weight", "act"] = "weight" if change.kind == "weight_bits" else "act"
     weight = module.weight.detach()
-    rounded = cast("Any", grid(module, role, int(change.value), quantizer, options)).to(weight.device)
-    rounded.calibrate(weight if role == "weight" else layers[change.name][0].inputs)
-    moved: Tensor | None = None
-    for layer in layers[change.name]:
-        if role == "weight":
-            after = _apply(module, layer.inputs, rounded(weight) - weight)
-        else:
-            after = _apply(module, rounded(layer.inputs) - layer.inputs, weight)
-        one = _along(layer.gradient, _without_affine(layer, after))
-        moved = one if moved is None else moved + one
-    assert moved is not None
-    return moved
+    gone = -weight * ~mask_of(weight, change.value, pattern)
+    moved = [
+        _along(layer.gradient, _without_affine(layer, _apply(module, layer.inputs, gone)))
+        for layer in layers[change.name]
+    ]
+    return torch.stack(moved).sum(0)
 
 
 @torch.no_grad()

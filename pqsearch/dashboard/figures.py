@@ -94,12 +94,18 @@ def timeline(pieces: Sequence[Piece], falls: Sequence[Fall], workers: Sequence[s
 def shares(table: PlanTable, genes: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
     """Of plans (genes, a level per row of `table`) the share that gives each knob each of its values; no knob of one level."""
     rows = []
-    for column, (kind, name, values) in enumerate(table.rows):
-        if len(values) > 1:
+    for column, knob in enumerate(table.rows):
+        if len(knob.values) > 1:
             counts = Counter(row[column] for row in genes)
             rows += [
-                {"kind": kind, "name": name, "value": value, "share": counts[level] / len(genes)}
-                for level, value in enumerate(values)
+                {
+                    "kind": knob.kind,
+                    "name": knob.name,
+                    "tied": knob.tied,
+                    "value": value,
+                    "share": counts[level] / len(genes),
+                }
+                for level, value in enumerate(knob.values)
             ]
     return rows
 

@@ -138,12 +138,18 @@ def _front_of(rows: Sequence[Mapping[str, Any]], cost: str) -> list[Mapping[str,
 
 
 def layers(info: Mapping[str, Any], plans: Mapping[str, Any], colours: Mapping[str, str] = PLAN_COLOURS) -> go.Figure:
-    """Prune rate, weight bits and activation bits of every layer: plans side by side, those that have one of `colours`."""
+    """Prune rate, weight bits, activation bits and, where a plan has any, zeros of every layer: plans side by side, those that
+    have one of `colours`.
+    """
     names = [layer["name"] for layer in info["layers"]]
     groups = [info["groups"][layer["output"]]["name"] if layer["output"] >= 0 else None for layer in info["layers"]]
+    sparse = any(
+        layer.get("sparsity") for role in colours for layer in (plans.get(role) or {"layers": {}})["layers"].values()
+    )
+    titles = ["channels removed", "weight bits", "activation bits (of the layer's input)"]
+    titles += ["zeros among the weights left"] if sparse else []
     figure = make_subplots(
-        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06,
-        subplot_titles=("channels removed", "weight bits", "activation bits (of the layer's input)"),
+        rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.06, subplot_titles=titles
     )  # fmt: skip
     for role, colour in colours.items():
         plan = plans.get(role)
@@ -151,15 +157,20 @@ def layers(info: Mapping[str, Any], plans: Mapping[str, Any], colours: Mapping[s
             continue
         rates = [plan["groups"].get(group, {}).get("prune_rate", 0.0) for group in groups]
         bits = [plan["layers"].get(name, {}) for name in names]
-        series = (rates, [b.get("weight_bits", 32) for b in bits], [b.get("act_bits", 32) for b in bits])
+        series = [rates, [b.get("weight_bits", 32) for b in bits], [b.get("act_bits", 32) for b in bits]]
+        series += [[b.get("sparsity", 0.0) for b in bits]] if sparse else []
         for row, values in enumerate(series, start=1):
             figure.add_bar(
                 x=names, y=values, name=role, marker={"color": colour}, legendgroup=role, showlegend=row == 1,
                 hovertemplate="%{x}: %{y}<extra>" + role + "</extra>", row=row, col=1,
             )  # fmt: skip
     figure.update_yaxes(tickformat=".0%", row=1, col=1)
-    figure.update_xaxes(tickangle=-60, row=3, col=1)
-    return styled(figure, height=680).update_layout(margin={"b": 130, "t": 60}, legend={"y": 1.05}, bargap=0.25)
+    if sparse:
+        figure.update_yaxes(tickformat=".0%", row=len(titles), col=1)
+    figure.update_xaxes(tickangle=-60, row=len(titles), col=1)
+    return styled(figure, height=850 if sparse else 680).update_layout(
+        margin={"b": 130, "t": 60}, legend={"y": 1.05}, bargap=0.25
+    )
 
 
 def front(candidates: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> go.Figure:
@@ -203,7 +214,9 @@ def _plan_words(plan: Mapping[str, Any]) -> str:
     """A plan in three lines for a hover."""
     rates = [f"{knobs['prune_rate']:.0%}" for knobs in plan["groups"].values()]
     bits = [[str(knobs[kind]) for knobs in plan["layers"].values()] for kind in ("weight_bits", "act_bits")]
-    lines = (("removed", rates), ("W bits", bits[0]), ("A bits", bits[1]))
+    shares = [knobs.get("sparsity", 0) for knobs in plan["layers"].values()]
+    zeros = [f"{share:.0%}" for share in shares] if any(shares) else []
+    lines = (("removed", rates), ("W bits", bits[0]), ("A bits", bits[1]), ("zeros", zeros))
     return "<br>".join(f"{name} {' '.join(values)}" for name, values in lines if values)
 
 

@@ -9,11 +9,18 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from pqsearch.plan import SHARES
 from pqsearch.report.figures import styled
 
 #: Costs in loss below this are all the same to the eye.
 FAINTEST = 1e-5
-TITLES = {"prune_rate": "channels removed", "weight_bits": "weight bits", "act_bits": "activation bits"}
+TITLES = {
+    "prune_rate": "channels removed",
+    "weight_bits": "weight bits",
+    "act_bits": "activation bits",
+    "bits": "bits",
+    "sparsity": "zero weights",
+}
 
 
 def sensitivity(table: Sequence[Mapping[str, Any]], among: Sequence[Mapping[str, Any]] | None = None) -> go.Figure:
@@ -41,11 +48,11 @@ def _maps(table: Sequence[Mapping[str, Any]], key: str, colour: Callable[[float]
     kinds = list(dict.fromkeys(row["kind"] for row in table))
     titles = [TITLES[kind] for kind in kinds] if len(kinds) > 1 else None  # one alone is named by its heading
     figure = make_subplots(rows=1, cols=len(kinds), horizontal_spacing=0.02, shared_yaxes=True, subplot_titles=titles)
-    names = _merged([[row["name"] for row in table if row["kind"] == kind] for kind in kinds])
+    names = _merged([[_label(row) for row in table if row["kind"] == kind] for kind in kinds])
     for column, kind in enumerate(kinds, start=1):
         mine = [row for row in table if row["kind"] == kind]
-        values = sorted({row["value"] for row in mine}, reverse=kind == "prune_rate")
-        found = {(row["name"], row["value"]): row[key] for row in mine}
+        values = sorted({row["value"] for row in mine}, reverse=kind in SHARES)
+        found = {(_label(row), row["value"]): row[key] for row in mine}
         cells = [[found.get((name, value)) for value in values] for name in names]
         figure.add_heatmap(
             x=[f"{value:.3g}" for value in values], y=names,
@@ -57,6 +64,11 @@ def _maps(table: Sequence[Mapping[str, Any]], key: str, colour: Callable[[float]
     return styled(figure, height=(140 if titles else 100) + 20 * len(names)).update_layout(
         margin={"l": 130, "t": 60 if titles else 20}
     )
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    """A knob by its layer, and by how many more it sets."""
+    return f"{row['name']} + {len(row['tied'])}" if row.get("tied") else str(row["name"])
 
 
 def _merged(lists: Sequence[Sequence[str]]) -> list[str]:

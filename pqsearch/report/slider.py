@@ -12,6 +12,7 @@ STRIPS = (
     ("channels removed", "groups", "prune_rate", 1.0),
     ("weight bits", "layers", "weight_bits", 8.0),
     ("activation bits", "layers", "act_bits", 8.0),
+    ("zero weights", "layers", "sparsity", 1.0),
 )
 
 _SCRIPT = """
@@ -32,8 +33,9 @@ _SCRIPT = """
         const strip = block.querySelector('[data-knob="' + knob + '"]');
         strip.replaceChildren(...Object.entries(row.plan[section]).map(([name, knobs]) => {
           const bar = document.createElement("i");
-          bar.style.height = Math.min(100, Math.round(100 * knobs[knob] / full)) + "%";
-          bar.title = name + ": " + (full === 1 ? percent(knobs[knob]) : knobs[knob]);
+          const value = knobs[knob] ?? 0;  // a plan names no sparsity where there is none
+          bar.style.height = Math.min(100, Math.round(100 * value / full)) + "%";
+          bar.title = name + ": " + (full === 1 ? percent(value) : value);
           return bar;
         }));
       }
@@ -55,12 +57,14 @@ _SCRIPT = """
 
 def sliders(rows: Sequence[Mapping[str, Any]], budgets: Mapping[str, float], run_dir: str, evaluations: int) -> str:
     """The section, as HTML; empty without rows. `rows` are those of `pqsearch.resolving.sweep`, `run_dir` stands in the command."""
+    sparse = any(layer.get("sparsity") for row in rows for layer in row["plan"]["layers"].values())
+    strips = [strip for strip in STRIPS if sparse or strip[2] != "sparsity"]
     blocks = []
     for budget, limit in budgets.items():
         mine = [row for row in rows if row["budget"] == budget]
         if len(mine) > 1:
             nearest = min(range(len(mine)), key=lambda index: abs(mine[index]["limit"] - limit))
-            blocks.append(_block(budget, limit, len(mine), nearest))
+            blocks.append(_block(budget, limit, len(mine), nearest, strips))
     if not blocks:
         return ""
     shown = [
@@ -78,15 +82,15 @@ def sliders(rows: Sequence[Mapping[str, Any]], budgets: Mapping[str, float], run
     )
     return (
         f"<h2>Under other budgets</h2><p class=soft>{html.escape(note)}</p>{''.join(blocks)}"
-        f"{_data('forecast', shown)}{_data('forecast-strips', STRIPS)}<script>{_SCRIPT}</script>"
+        f"{_data('forecast', shown)}{_data('forecast-strips', strips)}<script>{_SCRIPT}</script>"
     )
 
 
-def _block(budget: str, limit: float, count: int, start: int) -> str:
+def _block(budget: str, limit: float, count: int, start: int, shown: Sequence[tuple[str, str, str, float]]) -> str:
     name = html.escape(budget)
     strips = "".join(
         f'<figure><figcaption>{title}</figcaption><div class="strip" data-knob="{knob}"></div></figure>'
-        for title, _, knob, _ in STRIPS
+        for title, _, knob, _ in shown
     )
     return (
         f'<div class="slider card" data-budget="{name}"><label>{name} ≤ <b class="limit"></b> '

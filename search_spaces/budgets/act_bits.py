@@ -5,7 +5,7 @@ from __future__ import annotations
 from search_spaces.rows import Rows, Terms
 
 UNIT = "bits"
-LOW, HIGH = 2, 32
+LOW, HIGH = 1, 32
 RELATIVE = False
 
 

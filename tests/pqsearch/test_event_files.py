@@ -98,7 +98,7 @@ def test_every_evaluated_plan_is_a_run_with_its_knobs_scores_and_costs(tmp_path:
     assert sessions.keys() == board.runs
     for id, row in ended.items():
         session = sessions[run_of(id)]
-        for (kind, name, values), level in zip(study.state.table.rows, row["genes"], strict=True):
+        for (kind, name, values, _), level in zip(study.state.table.rows, row["genes"], strict=True):
             assert session["hparams"][f"{kind}/{name}"] == pytest.approx(values[level])
         assert session["hparams"]["role"] == (row["role"] or "searched")
         for budget, cost in row["costs"].items():
@@ -119,7 +119,7 @@ def test_the_columns_are_told_with_their_levels(tmp_path: Path) -> None:
     experiment = _Board(tmp_path).experiment()
     levels = {info.name: list(info.domain_discrete) for info in experiment.hparam_infos}
     assert levels.pop("role") == []
-    assert levels == {f"{kind}/{name}": list(values) for kind, name, values in study.state.table.rows}
+    assert levels == {f"{kind}/{name}": list(values) for kind, name, values, _ in study.state.table.rows}
     tags = [info.name.tag for info in experiment.metric_infos]
     assert tags[:2] == ["loss", "accuracy"] and len(tags) == len(set(tags))
 
@@ -133,7 +133,7 @@ def test_a_knob_that_cannot_vary_has_no_column(tmp_path: Path) -> None:
     for item in items:
         study.fail("a", item.id, "on purpose")
     EventFiles(tmp_path, 100).follow(study.state)
-    frozen = [f"{kind}/{name}" for kind, name, values in study.state.table.rows if len(values) == 1]
+    frozen = [f"{kind}/{name}" for kind, name, values, _ in study.state.table.rows if len(values) == 1]
     assert len(frozen) == 1
     assert not {info.name for info in _Board(tmp_path).experiment().hparam_infos} & set(frozen)
 

@@ -126,6 +126,15 @@ def test_a_journal_is_bound_to_the_content_of_the_table(tmp_path: Path) -> None:
     assert "latency.table" not in fingerprint(parse_spec(small_spec()), _info(), "baseline")
 
 
+def test_a_journal_of_before_there_were_ties_is_still_that_of_a_spec_without_them() -> None:
+    plain = fingerprint(parse_spec(small_spec()), _info(), "baseline")["space"]
+    tied = fingerprint(parse_spec(small_spec(space__tie_bits=True)), _info(), "baseline")["space"]
+    assert not {"tie", "tie_bits", "sparsity", "sparsity_pattern"} & plain.keys() and tied == {
+        **plain,
+        "tie_bits": True,
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -121,7 +121,7 @@ SPEC_MISTAKES = {
         {"budgets": {"flop": 0.5}}, ("budgets.flop: unknown name 'flop', did you mean 'flops'?",)
     ),
     "bits below the smallest": Mistake(
-        {"budgets": {"weight_bits": 1.0}}, ("budgets.weight_bits: must be in [2, 32], got 1.0",)
+        {"budgets": {"weight_bits": 0.9}}, ("budgets.weight_bits: must be in [1, 32], got 0.9",)
     ),
     "two budgets": Mistake(
         {"budgets": {"flops": 2.0, "act_bits": 99.0}}, ("budgets.flops: must be", "budgets.act_bits: must be")
@@ -146,7 +146,7 @@ SPEC_MISTAKES = {
     "calibration with steps": Mistake({"rungs": [{"kind": "calibrate", "steps": 3}]}, ("rungs[0].steps: must be 0",)),
     "no rungs": Mistake({"rungs": []}, ("rungs: must not be empty",)),
     "everything pruned": Mistake({"space__prune_rate": [0.0, 1.0]}, ("space.prune_rate[1]: must be in [0, 1)",)),
-    "nine bits": Mistake({"space__weight_bits": [4, 9]}, ("space.weight_bits[1]: must be 2 to 8, or 32",)),
+    "nine bits": Mistake({"space__weight_bits": [4, 9]}, ("space.weight_bits[1]: must be 1 to 8, or 32",)),
     "pin of an unknown knob": Mistake({"space__pin": {"linear": {"bits": 4.0}}}, ("space.pin.linear.bits: unknown",)),
     "unknown quantizer": Mistake({"quantizer": {"name": "dorefa"}}, ("quantizer.name: unknown name 'dorefa'",)),
     "unknown importance": Mistake({"pruning": {"importance": "l3"}}, ("pruning.importance: unknown name 'l3'",)),

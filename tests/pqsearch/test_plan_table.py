@@ -27,6 +27,17 @@ def test_a_table_comes_back_from_json_as_it_was() -> None:
     assert again.hash((0, 1)) == table.hash((0, 1)) == table.plan((0, 1)).hash
 
 
+def test_plans_without_zeros_read_and_hash_as_before_there_were_any() -> None:
+    table = PlanTable([("weight_bits", "conv", (2, 4)), ("sparsity", "conv", (0.5, 0.0))])
+    dense, sparse = table.plan((1, 1)), table.plan((1, 0))
+    assert dense.to_json()["layers"] == {"conv": {"weight_bits": 4, "act_bits": 32}}
+    assert sparse.to_json()["layers"] == {"conv": {"weight_bits": 4, "act_bits": 32, "sparsity": 0.5}}
+    assert Plan.from_json(dense.to_json()) == dense and Plan.from_json(sparse.to_json()) == sparse
+    assert [table.hash((1, level)) for level in (1, 0)] == [dense.hash, sparse.hash]
+    # The hash of this plan in journals of before.
+    assert dense.hash == Plan(layers={"conv": LayerPlan(4)}).hash == "18a8fdd6f388e4b6"
+
+
 def test_layers_whose_knobs_have_no_row_stay_float() -> None:
     table = PlanTable([("weight_bits", "conv", (2, 4))])
     assert table.plan((0,)).layer("conv") == LayerPlan(2, 32)

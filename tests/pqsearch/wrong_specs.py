@@ -88,8 +88,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown objective": (
         {"study__objectives": ["loss", "flop"], "algorithm__name": "random_search"},
         [
-            "study.objectives[1]: unknown cost 'flop', did you mean 'flops'?, choose from act_bits, bitops, flops, latency_ms, params, "
-            "size_bytes, weight_bits"
+            f"study.objectives[1]: unknown cost 'flop', did you mean 'flops'?, choose from {_choices('budgets')}"
         ],
     ),
     "repeated objective": (
@@ -176,8 +175,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "levels of a pattern": (
         {"space__layers": {"layer1.*": {"weight_bits": [4, 9], "bits": [2], "act_bits": []}}},
         [
-            "space.layers.layer1.*.weight_bits[1]: must be 2 to 8, or 32 for float, got 9",
-            "space.layers.layer1.*.bits: unknown knob, choose from prune_rate, weight_bits, act_bits",
+            "space.layers.layer1.*.weight_bits[1]: must be 1 to 8, or 32 for float, got 9",
+            "space.layers.layer1.*.bits: unknown knob, choose from prune_rate, weight_bits, act_bits, sparsity",
             "space.layers.layer1.*.act_bits: must not be empty, got []",
         ],
     ),
@@ -279,26 +278,41 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "budget above its range": ({"budgets": {"flops": 1.5}}, ["budgets.flops: must be in (0, 1], got 1.5"]),
     "budget of nothing": ({"budgets": {"params": 0}}, ["budgets.params: must be in (0, 1], got 0"]),
     "budget without end": ({"budgets": {"size_bytes": math.inf}}, ["budgets.size_bytes: must be a finite number, got inf"]),
-    "budget below its range": ({"budgets": {"weight_bits": 1}}, ["budgets.weight_bits: must be in [2, 32], got 1"]),
+    "budget below its range": ({"budgets": {"weight_bits": 0.5}}, ["budgets.weight_bits: must be in [1, 32], got 0.5"]),
     "budget of text": ({"budgets": {"flops": "half"}}, ["budgets.flops: must be a number, got 'half'"]),
     "unknown budget": (
         {"budgets": {"flop": 0.5}},
         [f"budgets.flop: unknown name 'flop', did you mean 'flops'?, choose from {_choices('budgets')}"],
     ),
     "everything pruned": ({"space__prune_rate": [0.0, 1.0]}, ["space.prune_rate[1]: must be in [0, 1), got 1.0"]),
-    "bits between": ({"space__act_bits": [4, 9, 32]}, ["space.act_bits[1]: must be 2 to 8, or 32 for float, got 9"]),
+    "a layer of zeros": ({"space__sparsity": [0.0, 1.0]}, ["space.sparsity[1]: must be in [0, 1), got 1.0"]),
+    "a pattern that there is not": (
+        {"space__sparsity_pattern": "4:2"},
+        ['space.sparsity_pattern: must be "layer", "filter" or N:M as "2:4" with M one of 2, 4, 8, 16, 32 and N below it, got \'4:2\''],
+    ),
+    "a share that a pattern does not have": (
+        {"space__sparsity_pattern": "2:4", "space__sparsity": [0.0, 0.75], "space__pin": {"conv1": {"sparsity": 0.25}}},
+        ["space.sparsity[1]: must be 0 or 0.5 with the pattern 2:4, got 0.75",
+         "space.pin.conv1.sparsity: must be 0 or 0.5 with the pattern 2:4, got 0.25"],
+    ),
+    "a tie of nothing": (
+        {"space__tie": [["conv1", "conv2"], []]},
+        ["space.tie[1]: must not be empty, got []; name the layers whose bits move together"],
+    ),
+    "a tie that is no list of lists": ({"space__tie": ["conv1"]}, ["space.tie[0]: must be a list, got 'conv1'"]),
+    "bits between": ({"space__act_bits": [4, 9, 32]}, ["space.act_bits[1]: must be 1 to 8, or 32 for float, got 9"]),
     "bits of the ends": (
-        {"space__first_last_bits": 1},
-        ["space.first_last_bits: must be 2 to 8, 32 for float, or 0 to search them, got 1"],
+        {"space__first_last_bits": 9},
+        ["space.first_last_bits: must be 1 to 8, 32 for float, or 0 to search them, got 9"],
     ),
     "bits of the ends beyond float": ({"space__first_last_bits": 33}, ["space.first_last_bits: must be in [0, 32], got 33"]),
     "pin of an unknown knob": (
         {"space__pin": {"conv1": {"bits": 8}}},
-        ["space.pin.conv1.bits: unknown knob, choose from prune_rate, weight_bits, act_bits"],
+        ["space.pin.conv1.bits: unknown knob, choose from prune_rate, weight_bits, act_bits, sparsity"],
     ),
     "pin between levels": (
         {"space__pin": {"conv1": {"weight_bits": 4.5}}},
-        ["space.pin.conv1.weight_bits: must be 2 to 8, or 32 for float, got 4.5"],
+        ["space.pin.conv1.weight_bits: must be 1 to 8, or 32 for float, got 4.5"],
     ),
     "pin without end": (
         {"space__pin": {"conv1": {"weight_bits": math.inf}}},

@@ -64,6 +64,25 @@ def test_fewer_bits_and_fewer_channels_cost_more() -> None:
         assert costs[0] > costs[1] > costs[2]
 
 
+def test_kinds_and_layers_that_are_one_knob_are_changed_together() -> None:
+    """The sum of what each moves, squared: of one layer alone that is what its kind alone costs."""
+    model, shape = nets.make("digits_net")
+    names = tuple(layer.name for layer in trace(model, shape).info.layers)
+    alone, joint, tied, same = _expected(
+        model,
+        shape,
+        [
+            Change("weight_bits", names[0], 2),
+            Change("bits", names[0], 2),
+            Change("weight_bits", names[0], 2, names[1:]),
+            Change("weight_bits", names[0], 2, ()),
+        ],
+    )
+    assert alone == same
+    assert joint != alone
+    assert tied > alone
+
+
 def test_a_batch_more_is_averaged_in() -> None:
     model, shape = nets.make("digits_net")
     changes = [Change("weight_bits", "linear", 2)]

@@ -1,7 +1,10 @@
-"""Learned step size quantisation (Esser et al., Learned Step Size Quantization, ICLR 2020), 2 to 8 bits.
+"""Learned step size quantisation (Esser et al., Learned Step Size Quantization, ICLR 2020), 1 to 8 bits.
 
 Equations 1 and 2 quantise, equation 3 is the gradient of the step, section 2.2 its scale. Steps start where the
 squared error on data is smallest, not at the paper's 2 mean|x| / sqrt(Qp): at 2 to 4 bits the error is far smaller.
+
+At 1 bit weights are their sign times the mean size of their output channel (Rastegari et al., XNOR-Net, ECCV 2016), which
+follows the weights and is no parameter. Inputs are 0 or the learned step, or that step up or down where some are negative.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from torch import Tensor, nn
 
 from pqsearch.errors import UserError
 from pqsearch.rooms import Doc
+from trainers.quantizers import _one_bit
 
 #: Fewest and most bits.
-BITS = (2, 8)
+BITS = (1, 8)
 
 #: Fractions of the largest value tried as clipping points, and values of an activation looked at.
 CLIPS = torch.linspace(0.1, 1.0, 37)
@@ -25,14 +29,14 @@ SMALLEST_STEP = 1e-8
 
 
 class Quantizer(nn.Module):
-    """Fake quantisation on the grid `step * integer`, integers from `low` to `high`.
+    """Fake quantisation on the grid `step * integer`, integers from `low` to `high`; a signed bit leaves 0 out.
 
     Weights are signed, with a step for each of the `channels` along `axis` (0, the output channels) or one for all.
     Activations have one step; whether they are signed is decided by what calibration sees. Until calibrated it is the
     identity.
     """
 
-    step: nn.Parameter
+    step: Tensor
     seen_signed: Tensor
 
     def __init__(
@@ -50,7 +54,11 @@ class Quantizer(nn.Module):
         self.bits = bits
         self.role = role
         self.axis = axis if role == "weight" and per_channel else None
-        self.step = nn.Parameter(torch.ones(channels if self.axis is not None else 1))
+        step = torch.ones(channels if self.axis is not None else 1)
+        if self._follows:
+            self.register_buffer("step", step)
+        else:
+            self.step = nn.Parameter(step)
         # -1: not calibrated, 0: unsigned, 1: signed. Part of the state dict, so that a grid survives its file.
         self.register_buffer("seen_signed", torch.tensor(-1, dtype=torch.int8))
         self._state = -1
@@ -64,22 +72,39 @@ class Quantizer(nn.Module):
         return self._state != 0
 
     @property
+    def _follows(self) -> bool:
+        """The step is what the weights say, and not learned."""
+        return self.bits == 1 and self.role == "weight"
+
+    @property
     def low(self) -> int:
         return -(2 ** (self.bits - 1)) if self.signed else 0
 
     @property
     def high(self) -> int:
-        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+        return max(1, 2 ** (self.bits - 1) - 1) if self.signed else 2**self.bits - 1
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.ready:
             return x
-        step: Tensor = self.step
-        if self.axis is not None:
-            step = step.view(-1, *[1] * (x.ndim - 1))
+        if self._follows:
+            return self._signs(x)
+        step = self._along(self.step, x)
         values = x[0].numel() if self.role == "act" or self.axis is not None else x.numel()
-        scale = 1 / math.sqrt(max(1, self.high) * values)
+        scale = 1 / math.sqrt(self.high * values)
+        if self.bits == 1 and self.signed:
+            return _one_bit.Bit.apply(x, step.clamp_min(SMALLEST_STEP), scale)
         return _Round.apply(x, step, self.low, self.high, scale)
+
+    def _along(self, step: Tensor, x: Tensor) -> Tensor:
+        """Steps shaped so that they broadcast to `x`."""
+        return step if self.axis is None else step.view(-1, *[1] * (x.ndim - 1))
+
+    def _signs(self, weight: Tensor) -> Tensor:
+        size = _one_bit.mean_size(weight, self.axis)
+        with torch.no_grad():
+            self.step.copy_(size.clamp_min(SMALLEST_STEP))  # for those who read the grid
+        return _one_bit.signs(weight, self._along(size, weight))
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
@@ -94,14 +119,16 @@ class Quantizer(nn.Module):
         self.step.copy_(self._best_step(rows))
 
     def _best_step(self, rows: Tensor) -> Tensor:
-        largest = (rows.abs().amax(1) / max(1, self.high)).clamp_min(SMALLEST_STEP)
+        if self.bits == 1 and self.signed:
+            return _one_bit.mean_size(rows, 0).clamp_min(SMALLEST_STEP)
+        largest = (rows.abs().amax(1) / self.high).clamp_min(SMALLEST_STEP)
         best, least = largest, torch.full_like(largest, math.inf)
         for clip in CLIPS.to(rows):
             step = (largest * clip).unsqueeze(1)
             error = ((rows / step).round().clamp(self.low, self.high) * step - rows).square().sum(1)
             best = torch.where(error < least, step.squeeze(1), best)
             least = torch.minimum(error, least)
-        return best
+        return _one_bit.refined(rows, best, SMALLEST_STEP) if self.bits == 1 else best
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -55,6 +55,17 @@ def test_bars_show_rates_and_bits_of_both_plans_layer_by_layer() -> None:
     assert [list(trace.y) for trace in _traces(figure, "uniform")][1] == [8, 4, 8]
 
 
+def test_zeros_have_a_row_of_bars_and_a_line_of_the_hover_where_a_plan_has_any() -> None:
+    info = model_info().to_json()
+    sparse = plan(0.5, 3)
+    sparse["layers"]["body.conv2"]["sparsity"] = 0.75
+    figure = figures.layers(info, {"searched": sparse, "uniform": plan(0.25, 4)})
+    assert [list(trace.y) for trace in _traces(figure, "searched")][3] == [0.0, 0.75, 0.0]
+    assert [list(trace.y) for trace in _traces(figure, "uniform")][3] == [0.0, 0.0, 0.0]
+    words = figures._plan_words(sparse).split("<br>")
+    assert words[:3] == figures._plan_words(plan(0.5, 3)).split("<br>") and words[3:] == ["zeros 0% 75% 0%"]
+
+
 def test_a_layer_without_a_group_and_a_plan_without_the_layer_are_untouched() -> None:
     info = model_info().to_json()
     info["layers"][0]["output"] = -1

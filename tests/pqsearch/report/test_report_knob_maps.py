@@ -39,6 +39,11 @@ def test_the_heat_map_has_a_cell_for_every_row_of_the_table_and_layers_in_the_or
     assert [list(trace.y) for trace in bits_only.data] == [["block2"]]
 
 
+def test_a_knob_of_several_layers_says_how_many_more_it_has() -> None:
+    table = [{"kind": "bits", "name": "conv1", "tied": ["conv2", "conv3"], "value": 4, "cost": 0.1}]
+    assert _drawn(knob_maps.sensitivity(table)) == [("conv1 + 2", "4", 0.1)]
+
+
 def test_agreement_shows_the_share_of_plans_at_each_value() -> None:
     table = [
         {"kind": "weight_bits", "name": "conv", "value": value, "share": share}

@@ -33,6 +33,14 @@ def _carried(page: str) -> Any:
     return json.loads(found.group(1))
 
 
+def test_zeros_have_a_strip_where_a_plan_has_any() -> None:
+    assert 'data-knob="sparsity"' not in sliders(_rows(), BUDGETS, "runs/x", 40)
+    rows = _rows()
+    rows[1]["plan"]["layers"]["conv1"]["sparsity"] = 0.5
+    page = sliders(rows, BUDGETS, "runs/x", 40)
+    assert 'data-knob="sparsity"' in page and '["zero weights","layers","sparsity",1.0]' in page
+
+
 def test_each_budget_with_a_forecast_has_a_slider_that_begins_at_the_nearest_limit() -> None:
     page = sliders(_rows(), BUDGETS, "runs/x", 40)
     assert page.count('type="range"') == 1
