@@ -1,4 +1,4 @@
-"""Processes that share a training: one is killed, they sit on several nodes, there is no room for them."""
+"""Processes that share a training: one is killed, all diverge, they sit on several nodes, there is no room for them."""
 
 from __future__ import annotations
 
@@ -84,6 +84,18 @@ def test_a_killed_process_changes_nothing_of_the_result(tmp_path: Path) -> None:
     whole, others = _ended(*_finetune(tmp_path / "whole", finetune=keys))
     assert killed == whole
     assert _apart(weights, others) == 0
+
+
+def test_a_rate_that_is_too_high_is_told_in_a_line(tmp_path: Path) -> None:
+    keys = {**EXACT, "workers": 2, "lr": 1e30, "warmup_epochs": 0.0}
+    process, run = _finetune(tmp_path / "high", finetune=keys)
+    _, errors = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 2
+    line = errors.strip().splitlines()[-1]
+    assert line.startswith("finetune.lr: the loss became nan") and line.endswith(
+        "of searched (epoch 1), got 1e+30; lower it"
+    )
+    assert "Traceback" not in errors and not any(run.scratch.iterdir())
 
 
 def test_four_processes_on_two_nodes_train_what_one_does_and_five_have_no_room(tmp_path: Path) -> None:
