@@ -61,7 +61,7 @@ def test_budgets_have_unit_and_range() -> None:
     text = _section(spec_markdown(), "[budgets]")
     for name in rooms.names("budgets"):
         assert f"| `{name}` | {rooms.constants('budgets', name)['UNIT']} |" in text
-    assert "| `weight_bits` | bits | 2 to 32 |" in text
+    assert "| `weight_bits` | bits | 1 to 32 |" in text
 
 
 @pytest.mark.parametrize(("section", "room"), [pair for pair in ROOM_OF_SECTION.items() if pair[0] != "budgets"])

@@ -96,10 +96,11 @@ def test_a_layer_that_reads_the_same_group_twice_reads_all_of_it() -> None:
 @given(infos(), st.integers(0, 999))
 def test_costs_of_a_population_equal_those_of_its_plans_one_by_one(info: ModelInfo, seed: int) -> None:
     limits = {"flops": 1.0, "params": 1.0, "weight_bits": 32, "act_bits": 32, "bitops": 1.0, "size_bytes": 1e9}
+    limits |= {"nonzero_params": 1.0, "sparse_flops": 1.0}
     space = _space(info, budgets=limits)
     genes = random_genes(space, 5, seed)
     costs = space.costs(genes)
-    assert costs.shape == (5, 6)
+    assert costs.shape == (5, 8)
     for row, plan in zip(costs, genes, strict=True):
         assert dict(zip(space.budgets, row, strict=True)) == space.costs_of(space.decode(tuple(map(int, plan))))
 
