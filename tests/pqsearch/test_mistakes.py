@@ -314,7 +314,7 @@ COMMAND_MISTAKES = {
     "plan that is not there": (["finetune", "{}/trained.toml", "--plan", "{}/no.json"], "no.json: cannot be read"),
     "plan that is no JSON": (["finetune", "{}/trained.toml", "--plan", "{}/broken.toml"], "is not a plan file"),
     "plan of another model": (["finetune", "{}/trained.toml", "--plan", "{}/foreign.json"], "plan.layers.conv9: the"),
-    "plan with an unknown knob": (["finetune", "{}/trained.toml", "--plan", "{}/knob.json"], "sparsity: unknown knob"),
+    "plan with an unknown knob": (["finetune", "{}/trained.toml", "--plan", "{}/knob.json"], "density: unknown knob"),
     "fine-tune before the search": (["finetune", "{}/trained.toml"], "the search is not finished"),
     "correlation before the search": (["correlate", "{}/run"], "the search is not finished; `pqsearch search"),
     "correlation of one plan": (
@@ -337,7 +337,7 @@ def commands_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     layers: dict[str, Any] = {"conv9": {"weight_bits": 4, "act_bits": 4}}
     (folder / "foreign.json").write_text(json.dumps({"format": 1, "groups": {}, "layers": layers}))
-    layers = {"conv1": {"weight_bits": 4, "act_bits": 4, "sparsity": 0.5}}
+    layers = {"conv1": {"weight_bits": 4, "act_bits": 4, "density": 0.5}}
     (folder / "knob.json").write_text(json.dumps({"format": 1, "groups": {}, "layers": layers}))
     return folder
 
