@@ -23,6 +23,7 @@ from trainers.distributed import ALONE, World
 from trainers.loop import Recipe, Trainer, evaluate_all
 from trainers.proxy import calibrate, compressed
 from trainers.seeds import seeded
+from trainers.task import Task
 
 #: What rounding makes of a weight, as `docs/training.md` states it; and where a value rounds to the other side of a grid.
 TOLERANCE, ACROSS = 1e-5, 1e-2
@@ -63,10 +64,10 @@ def _finetune(
     settings = FinetuneSpec(**{**EXACT, **keys})
     offer = full._Best.offer
 
-    def cut_off(best: Any, model: nn.Module, select: Loader, epoch: int, world: World) -> None:
+    def cut_off(best: Any, model: nn.Module, select: Loader, epoch: int, task: Task, world: World) -> None:
         if epoch == kill_in:
             raise Killed
-        offer(best, model, select, epoch, world)
+        offer(best, model, select, epoch, task, world)
 
     def progress(state: dict[str, Any]) -> None:
         assert world.first
@@ -160,8 +161,8 @@ def test_frozen_statistics_stay_and_scales_are_trained(trained: Path, tmp_path: 
 def _evaluated(folder: Path, shared: bool = True) -> tuple[Any, Any, float]:
     context = small_context(folder)
     loader = Loader(context.dataset, context.splits.train, CPU)
-    found = evaluate_all(context.baseline, loader, World.joined() if shared else ALONE)
-    return found.right, found.among, found.loss
+    found = evaluate_all(context.baseline, loader, world=World.joined() if shared else ALONE)
+    return found.scores, found.among, found.loss
 
 
 def test_evaluation_gives_the_same_to_the_last_bit(pair: Gang, trained: Path, tmp_path: Path) -> None:

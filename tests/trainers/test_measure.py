@@ -68,6 +68,9 @@ def _expected(info: ModelInfo, plan: Plan) -> dict[str, float]:
     return {
         "macs": macs,
         "params": params + info.other_params,
+        # Dense plans: nothing is zeroed.
+        "nonzero_params": params + info.other_params,
+        "sparse_macs": macs,
         "weight_bits": weight_bits / weights,
         "act_bits": act_bits / elements,
         "bitops": bitops,

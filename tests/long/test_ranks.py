@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from tests.conftest import small_spec
 from trainers import files
 from trainers.baseline import initial_model
 
+pytestmark = pytest.mark.long
+
 PLAN = Plan(groups={"conv1": 0.5}, layers={"layer1.0.conv1": LayerPlan(3, 4), "linear": LayerPlan(8, 8)})
 #: In float32 and with frozen batch norm; and what rounding to the other side of a grid makes of a weight (`docs/training.md`).
 EXACT = {"epochs": 2, "lr": 0.05, "batch_size": 64, "amp": False, "freeze_batch_norm": True}
@@ -32,6 +35,9 @@ def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home that whatever is written past the run directory would land in."""
     home = tmp_path_factory.mktemp("home")
     before = os.environ["HOME"]
+    if (token := Path(before) / ".ray" / "auth_token").is_file():  # Ray makes one in its first home only
+        (home / ".ray").mkdir()
+        shutil.copy(token, home / ".ray")
     os.environ["HOME"] = str(home)
     yield home
     os.environ["HOME"] = before
