@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from cluster import local
 from cluster.nodes import BEGUN, room
 from pqsearch.errors import UserError
-from pqsearch.spec import Spec, WorkersSpec, shared_trainings
+from pqsearch.spec import Spec, shared_trainings
+from pqsearch.spec_search import WorkersSpec
 
 
 def check_processes(spec: Spec, say: Callable[[str], None]) -> None:

@@ -10,7 +10,8 @@ import threading
 from typing import Any
 
 from pqsearch.errors import SearchAborted, UserError
-from pqsearch.spec import Spec, WorkersSpec
+from pqsearch.spec import Spec
+from pqsearch.spec_search import WorkersSpec
 
 #: Enough for Tune's own messages; data reaches workers through memory-mapped files, not through the object store.
 OBJECT_STORE_BYTES = 256 * 2**20

@@ -14,7 +14,8 @@ from cluster import local
 from pqsearch import environment
 from pqsearch.errors import UserError
 from pqsearch.run_dir import RunDirectory
-from pqsearch.spec import Spec, WorkersSpec
+from pqsearch.spec import Spec
+from pqsearch.spec_search import WorkersSpec
 
 #: How lines begin that say what the cluster has; who submitted the job looks for them.
 BEGUN = "cluster: "

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from pqsearch.errors import UserError
-from pqsearch.spec import WorkersSpec
+from pqsearch.spec_search import WorkersSpec
 
 #: Without GPUs, workers share a node up to so many cores: fewer nodes, and yet a size that is found everywhere.
 CORES_OF_A_NODE = 8

@@ -13,7 +13,7 @@ from pqsearch.errors import UserError
 from pqsearch.own import load_own
 from pqsearch.problem import Algorithm, Finished, Genes, Judge, Outcome, Problem, Proposal, Wait
 from pqsearch.samplers import make_sampler
-from pqsearch.spec import AlgorithmSpec
+from pqsearch.spec_search import AlgorithmSpec
 
 
 def algorithm_of(spec: AlgorithmSpec, problem: Problem, seed: int) -> Algorithm:

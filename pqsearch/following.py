@@ -12,8 +12,9 @@ import numpy as np
 from pqsearch.algorithm_of import algorithm_of
 from pqsearch.errors import UserError
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Problem, Wait
-from pqsearch.spec import AlgorithmSpec, Spec
+from pqsearch.spec import Spec
 from pqsearch.spec_problems import rooms_problems, several_problems
+from pqsearch.spec_search import AlgorithmSpec
 
 
 @dataclass(frozen=True)

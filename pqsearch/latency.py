@@ -17,7 +17,8 @@ from pqsearch.plan import FIXED, LayerInfo, ModelInfo, channels_kept
 from pqsearch.prepare import load_data
 from pqsearch.run_dir import write_atomically
 from pqsearch.space_of import space_of
-from pqsearch.spec import LatencySpec, Spec, load_spec
+from pqsearch.spec import Spec, load_spec
+from pqsearch.spec_search import LatencySpec
 from trainers.baseline import initial_model
 from trainers.device import pick, set_threads
 from trainers.layers import trace

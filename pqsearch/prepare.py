@@ -15,7 +15,8 @@ from pqsearch.plan import ModelInfo
 from pqsearch.plan_file import given_plans
 from pqsearch.process_problems import FEWEST_IMAGES
 from pqsearch.space_of import check_counted, space_of
-from pqsearch.spec import TORCHVISION, Spec, shared_trainings
+from pqsearch.spec import Spec, shared_trainings
+from pqsearch.spec_network import TORCHVISION
 from search_spaces.space import Space
 from trainers.baseline import initial_model
 from trainers.coupling import Traced

@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pqsearch.errors import UserError
 from pqsearch.run_dir import RunDirectory
-from pqsearch.spec import WorkersSpec
+from pqsearch.spec_search import WorkersSpec
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,8 @@ from pqsearch.errors import UserError
 from pqsearch.plan import Plan
 from pqsearch.plan_file import read_recipe
 from pqsearch.run_dir import RunDirectory
-from pqsearch.spec import ModelSpec, Spec
+from pqsearch.spec import Spec
+from pqsearch.spec_network import ModelSpec
 from trainers import build
 from trainers.compress import compress
 from trainers.datasets._types import Dataset

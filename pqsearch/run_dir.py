@@ -18,7 +18,8 @@ from pqsearch.journal.lock import Lock
 from pqsearch.journal.place import DatabasePlace, FilePlace, Place
 from pqsearch.latency_file import digest
 from pqsearch.same_spec import differences
-from pqsearch.spec import LatencySpec, Spec, load_spec
+from pqsearch.spec import Spec, load_spec
+from pqsearch.spec_search import LatencySpec
 from pqsearch.store import results, store_of
 from pqsearch.store_url import is_url
 

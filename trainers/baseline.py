@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from pqsearch.errors import UserError
-from pqsearch.spec import Spec, TrainSpec
+from pqsearch.spec import Spec
+from pqsearch.spec_network import TrainSpec
 from trainers import files
 from trainers.build import load_weights, network
 from trainers.data import Loader, Splits

@@ -14,7 +14,7 @@ from torch import nn
 from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.own import load_own
-from pqsearch.spec import TIMM, TORCHVISION, ModelSpec
+from pqsearch.spec_network import TIMM, TORCHVISION, ModelSpec
 from trainers.heads import with_output
 from trainers.published import published_state
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pqsearch.errors import UserError
-from pqsearch.spec import DataSpec
+from pqsearch.spec_network import DataSpec
 from trainers.augment import Part, augment_images, augment_pixels
 from trainers.datasets._cache import cached, read_array, read_meta
 from trainers.datasets._images import decode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pqsearch import rooms
-from pqsearch.spec import TORCHVISION, DataSpec
+from pqsearch.spec_network import TORCHVISION, DataSpec
 from trainers.datasets import _own, _torchvision
 from trainers.datasets._types import Dataset
 

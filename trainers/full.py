@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pqsearch.plan import Accuracy, Plan
-from pqsearch.spec import FinetuneSpec
+from pqsearch.spec_network import FinetuneSpec
 from trainers import files
 from trainers.baseline import TrainingDiverged, plain, recipe, resume
 from trainers.data import Loader, Slice, Splits

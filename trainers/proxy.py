@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from pqsearch import rooms
 from pqsearch.plan import Item, Plan, Result
-from pqsearch.spec import RungSpec, Spec
+from pqsearch.spec import Spec
+from pqsearch.spec_search import RungSpec
 from trainers import files
 from trainers.baseline import initial_model, plain
 from trainers.build import load_weights

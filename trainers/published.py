@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
-from pqsearch.spec import TORCHVISION
+from pqsearch.spec_network import TORCHVISION
 
 
 def published_state(name: str, weights: str, model: nn.Module, key: str) -> dict[str, Tensor]:

@@ -16,7 +16,8 @@ from torch.nn import functional
 from pqsearch.errors import UserError
 from pqsearch.own import load_own
 from pqsearch.plan import Accuracy
-from pqsearch.spec import Spec, TaskSpec
+from pqsearch.spec import Spec
+from pqsearch.spec_network import TaskSpec
 from trainers.seeds import derive, seeded
 
 #: Images that a user's functions are tried on, and one alone, as the last batch of a slice may be.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pqsearch.spec import TeacherSpec
+from pqsearch.spec_network import TeacherSpec
 from trainers.build import network
 from trainers.datasets._types import Dataset
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cluster.gang import check_processes, gang_problems
-from pqsearch.spec import WorkersSpec, parse_spec
+from pqsearch.spec import parse_spec
+from pqsearch.spec_search import WorkersSpec
 from tests.conftest import small_spec
 
 

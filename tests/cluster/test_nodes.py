@@ -10,7 +10,8 @@ import pytest
 from cluster.nodes import _look_at, _sign, check_nodes, node_problems, other_versions, room, room_words, small_words
 from pqsearch import environment
 from pqsearch.run_dir import RunDirectory
-from pqsearch.spec import WorkersSpec, parse_spec
+from pqsearch.spec import parse_spec
+from pqsearch.spec_search import WorkersSpec
 from tests.conftest import small_spec
 from tests.s3 import Bucket
 

@@ -4,7 +4,7 @@ import pytest
 
 from cluster.sizing import Nodes
 from pqsearch.errors import UserError
-from pqsearch.spec import WorkersSpec
+from pqsearch.spec_search import WorkersSpec
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from pqsearch.problem import Finished, Outcome, Proposal, Wait
 from pqsearch.samplers import samplers
 from pqsearch.searchers import FIT, UNFIT
 from pqsearch.settings import Settings
-from pqsearch.spec import AlgorithmSpec
+from pqsearch.spec_search import AlgorithmSpec
 from pqsearch.study import Study, read_study
 from tests.conftest import write_spec
 from tests.pqsearch.problems import Knapsack, separable

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pqsearch import rooms
-from pqsearch.spec import HalvingSpec, RungSpec, Spec, TargetSpec, load_spec
+from pqsearch.spec import Spec, load_spec
 from pqsearch.spec_docs import ROOM_OF_SECTION, commented_spec, spec_markdown
+from pqsearch.spec_search import HalvingSpec, RungSpec, TargetSpec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECTIONS = {

@@ -22,7 +22,8 @@ from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.prepare import Prepared, prepare
 from pqsearch.problem import Prior
 from pqsearch.run_dir import RunDirectory
-from pqsearch.spec import AlgorithmSpec, Spec, parse_spec
+from pqsearch.spec import Spec, parse_spec
+from pqsearch.spec_search import AlgorithmSpec
 from pqsearch.study import Study, read_study
 from pqsearch.target import Target
 from pqsearch.target_words import target_sentence, target_short

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from pqsearch.spec import DataSpec
+from pqsearch.spec_network import DataSpec
 from tests.trainers.small import CPU, small_data, small_spec
 from trainers.augment import ERASED, MOST_ERASED, augment_images, augment_pixels
 from trainers.data import Loader

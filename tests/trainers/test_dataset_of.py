@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from pqsearch.errors import UserError
-from pqsearch.spec import DataSpec, load_spec
+from pqsearch.spec import load_spec
+from pqsearch.spec_network import DataSpec
 from tests.conftest import write_spec
 from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pqsearch.plan import Plan
-from pqsearch.spec import FinetuneSpec
+from pqsearch.spec_network import FinetuneSpec
 from tests.trainers.gang import Gang, gang
 from tests.trainers.small import CPU, PLAN, TRAINING, small_context, small_data, small_spec
 from trainers import files, full

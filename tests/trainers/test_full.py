@@ -11,7 +11,7 @@ from torch import nn
 
 from pqsearch.errors import UserError
 from pqsearch.plan import Plan
-from pqsearch.spec import FinetuneSpec
+from pqsearch.spec_network import FinetuneSpec
 from tests.trainers.small import CPU, PLAN, TRAINING, same_weights, small_context, small_spec
 from trainers import files
 from trainers.compress import compress

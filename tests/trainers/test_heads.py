@@ -16,7 +16,7 @@ from pqsearch.errors import UserError
 from pqsearch.plan import LayerPlan, Plan
 from pqsearch.prepare import prepare
 from pqsearch.rebuild import module_of, recipe
-from pqsearch.spec import ModelSpec
+from pqsearch.spec_network import ModelSpec
 from tests.trainers.small import small_context, small_data, small_spec
 from trainers import files
 from trainers.baseline import initial_model

@@ -10,7 +10,8 @@ import torch
 from torchvision import models
 
 from pqsearch.errors import UserError
-from pqsearch.spec import ModelSpec, load_spec, paths_in
+from pqsearch.spec import load_spec, paths_in
+from pqsearch.spec_network import ModelSpec
 from tests.conftest import write_spec
 from trainers.build import network
 

@@ -18,7 +18,8 @@ from pqsearch.drop import drop_of
 from pqsearch.errors import UserError
 from pqsearch.plan import Accuracy, Item, Plan
 from pqsearch.report.verdict import paired_difference
-from pqsearch.spec import Spec, TaskSpec
+from pqsearch.spec import Spec
+from pqsearch.spec_network import TaskSpec
 from tests.trainers.small import CPU, PLAN, TRAINING, small_context, small_data, small_spec
 from trainers.baseline import train_baseline
 from trainers.data import Loader

@@ -7,7 +7,8 @@ import torch
 
 from pqsearch.errors import UserError
 from pqsearch.prepare import prepare
-from pqsearch.spec import FinetuneSpec, load_spec, parse_spec
+from pqsearch.spec import load_spec, parse_spec
+from pqsearch.spec_network import FinetuneSpec
 from tests.conftest import write_spec
 from tests.trainers.small import PLAN, TRAINING, same_weights, small_context, small_spec
 from trainers import files
