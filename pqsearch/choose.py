@@ -9,9 +9,9 @@ from typing import Any
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
+from pqsearch.room_problems import lacking
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
-from pqsearch.spec_problems import lacking
 from pqsearch.study import read_study
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from pqsearch.algorithm_of import algorithm_of
 from pqsearch.errors import UserError
 from pqsearch.problem import Algorithm, Finished, Genes, Outcome, Problem, Wait
+from pqsearch.room_problems import rooms_problems
 from pqsearch.spec import Spec
-from pqsearch.spec_problems import rooms_problems, several_problems
 from pqsearch.spec_search import AlgorithmSpec
+from pqsearch.study_problems import several_problems
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ from pqsearch.same_spec import FREE_KEYS, LATER_SPACE_KEYS
 from pqsearch.settings import Settings
 from pqsearch.space_of import latency_of, space_of
 from pqsearch.spec import Spec
-from pqsearch.spec_problems import POPULATIONS
 from pqsearch.spec_search import SpaceSpec
 from pqsearch.study import Study
+from pqsearch.study_problems import POPULATIONS
 from pqsearch.target import Target
 from search_spaces.space import Space
 

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from pqsearch.errors import UserError
 from pqsearch.hidden import hide_passwords
+from pqsearch.room_problems import rooms_problems
 from pqsearch.spec_network import (
     TIMM,
     TORCHVISION,
@@ -28,7 +29,7 @@ from pqsearch.spec_network import (
     QuantizerSpec,
     TaskSpec,
 )
-from pqsearch.spec_problems import rooms_problems, validation_problems, value_problems
+from pqsearch.spec_problems import value_problems
 from pqsearch.spec_search import (
     AlgorithmSpec,
     HalvingSpec,
@@ -41,6 +42,7 @@ from pqsearch.spec_search import (
     WorkersSpec,
 )
 from pqsearch.spec_section import Section
+from pqsearch.type_problems import validation_problems
 
 #: Keys that hold a path, beside the list `study.plans`.
 PATH_KEYS = (

@@ -14,9 +14,9 @@ from pydantic_core import PydanticUndefined
 from pqsearch import rooms
 from pqsearch.run_dir import write_atomically
 from pqsearch.spec import Spec
-from pqsearch.spec_problems import value_range
 from pqsearch.spec_search import RungSpec
 from pqsearch.tables import option_words, toml_value
+from pqsearch.type_problems import value_range
 
 ROOM_OF_SECTION = {
     "data": "datasets", "model": "models", "budgets": "budgets", "algorithm": "algorithms", "quantizer": "quantizers",

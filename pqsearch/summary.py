@@ -16,8 +16,8 @@ from pqsearch.report.correlation import rung_correlations
 from pqsearch.report.verdict import BY_TABLE, paired_difference, verdict
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec
-from pqsearch.spec_problems import unbred
 from pqsearch.study import read_study
+from pqsearch.study_problems import unbred
 from pqsearch.study_state import COMPARED
 from pqsearch.worker_time import worker_time_of
 

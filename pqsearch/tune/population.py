@@ -20,7 +20,7 @@ from ray.tune.utils.util import merge_dicts
 from pqsearch.errors import UserError
 from pqsearch.following import at_least, check_algorithm
 from pqsearch.problem import Finished, Wait
-from pqsearch.spec_problems import population_problems
+from pqsearch.study_problems import population_problems
 from pqsearch.tune.candidates import Candidates, Names, check_modes
 
 log = logging.getLogger(__name__)

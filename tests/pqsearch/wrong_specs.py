@@ -291,8 +291,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ['space.sparsity_pattern: must be "layer", "filter" or N:M as "2:4" with M one of 2, 4, 8, 16, 32 and N below it, got \'4:2\''],
     ),
     "a share that a pattern does not have": (
-        {"space__sparsity_pattern": "2:4", "space__sparsity": [0.0, 0.75], "space__pin": {"conv1": {"sparsity": 0.25}}},
+        {"space__sparsity_pattern": "2:4", "space__sparsity": [0.0, 0.75], "space__pin": {"conv1": {"sparsity": 0.25}},
+         "space__layers": {"layer1.*": {"sparsity": [0.0, 0.125]}}},
         ["space.sparsity[1]: must be 0 or 0.5 with the pattern 2:4, got 0.75",
+         "space.layers.layer1.*.sparsity[1]: must be 0 or 0.5 with the pattern 2:4, got 0.125",
          "space.pin.conv1.sparsity: must be 0 or 0.5 with the pattern 2:4, got 0.25"],
     ),
     "a tie of nothing": (
