@@ -46,7 +46,7 @@ def train_shared(
             looked = time.monotonic()
             with suppress(UserError):  # it is a matter of showing, and there is a next time
                 run.store.pull(lambda name: name == run.baseline_progress.name, theirs=True)
-        if (seen := run.read(run.baseline_progress)) not in (None, told):
+        if (seen := run.glance(run.baseline_progress)) not in (None, told):
             told = seen
             progress(seen)
     try:

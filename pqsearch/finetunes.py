@@ -137,7 +137,7 @@ def _tell(
     done = 0
     latest: dict[str, Any] = {}
     for job in todo:
-        seen = run.read(job.folder(run) / "progress.json") or {}
+        seen = run.glance(job.folder(run) / "progress.json") or {}
         done += seen.get("done", 0) if job.role in left else epochs
         if job.role in left and seen:
             latest = {**seen, "role": job.role}

@@ -267,6 +267,13 @@ class RunDirectory:
         except json.JSONDecodeError as error:
             raise UserError(f"{path}: is damaged ({error}); remove it and run the same command again") from None
 
+    def glance(self, path: Path) -> Any:
+        """A JSON file that only shows how far something is: None where it cannot be read either, for there is a next time."""
+        try:
+            return self.read(path)
+        except UserError:
+            return None
+
     def write(self, path: Path, value: Any) -> None:
         with writable(self.path):
             write_atomically(path, json.dumps(value, indent=2, sort_keys=False) + "\n")

@@ -149,3 +149,15 @@ def test_paths_in_what_was_sent_with_a_job_are_the_same_in_every_attempt(tmp_pat
     with pytest.raises(UserError) as caught:
         run.prepare(other)
     assert [problem.partition(":")[0] for problem in caught.value.problems] == ["model.weights", "study.plans"]
+
+
+def test_what_only_shows_how_far_something_is_ends_nothing_when_it_cannot_be_read(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    progress = tmp_path / "progress.json"
+    assert run.glance(progress) is None
+    progress.write_text('{"done": 1}')
+    assert run.glance(progress) == {"done": 1}
+    progress.write_text('22\n{"done": 1}')
+    assert run.glance(progress) is None
+    with pytest.raises(UserError, match=r"progress.json: is damaged"):
+        run.read(progress)
