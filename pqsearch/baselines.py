@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from cluster import local
 from pqsearch import ranks
-from pqsearch.errors import SearchAborted, UserError
-from pqsearch.finetunes import NEWS_SECONDS, POLL_SECONDS, hand_in, noter
+from pqsearch.finetunes import POLL_SECONDS, bringer, hand_in, noter, result_of
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec, parse_spec
 
@@ -40,21 +37,13 @@ def train_shared(
     config = {"spec": spec.without_passwords().to_dict(), "run": run.where}
     reference = ranks.begin(_train, config, spec.workers, spec.baseline.workers, run, "baseline")
     told: dict[str, Any] | None = None
-    looked = time.monotonic()
+    bring = bringer(run, lambda name: name == run.baseline_progress.name)
     while not ray.wait([reference], timeout=POLL_SECONDS)[0]:
-        if run.store is not None and time.monotonic() - looked >= NEWS_SECONDS:
-            looked = time.monotonic()
-            with suppress(UserError):  # it is a matter of showing, and there is a next time
-                run.store.pull(lambda name: name == run.baseline_progress.name, theirs=True)
+        bring()
         if (seen := run.glance(run.baseline_progress)) not in (None, told):
             told = seen
             progress(seen)
-    try:
-        ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise SearchAborted(f"the training of the baseline failed: {error.cause}") from error
+    result_of(reference, "the training of the baseline")
     run.bring(run.baseline.name)
     run.remove(run.baseline_progress)
 

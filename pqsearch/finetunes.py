@@ -76,7 +76,7 @@ def finetune_all(
         waiting = deque(todo)
         pending: dict[Any, Job] = {}
         at_once = len(todo) if spec.finetune.workers == 1 else max(1, spec.workers.count // spec.finetune.workers)
-        looked = time.monotonic()
+        bring = bringer(run, lambda name: name.endswith("/progress.json"))
         while waiting or pending:
             while waiting and len(pending) < at_once:
                 job = waiting.popleft()
@@ -85,7 +85,7 @@ def finetune_all(
             for reference in done:
                 job = pending.pop(reference)
                 try:
-                    results[job.folder(run)] = _result(reference, job)
+                    results[job.folder(run)] = result_of(reference, f"the fine-tune of {job.role}")
                 except UserError as error:
                     if failed is None:
                         raise
@@ -93,10 +93,7 @@ def finetune_all(
                 else:
                     run.bring(_name(run, job))
                     finished(job, results[job.folder(run)])
-            if run.store is not None and time.monotonic() - looked >= NEWS_SECONDS:
-                looked = time.monotonic()
-                with suppress(UserError):  # it is a matter of showing, and there is a next time
-                    run.store.pull(lambda name: name.endswith("/progress.json"), theirs=True)
+            bring()
             left = {job.role for job in (*pending.values(), *waiting)}
             _tell(progress, run, todo, left, len(pending), spec.finetune.epochs)
     return {job.role: {**results[job.folder(run)], "role": job.role} for job in jobs if job.folder(run) in results}
@@ -117,13 +114,28 @@ def _name(run: RunDirectory, job: Job) -> str:
     return f"{job.folder(run).relative_to(run.path).as_posix()}/"
 
 
-def _result(reference: Any, job: Job) -> dict[str, Any]:
+def result_of(reference: Any, what: str) -> Any:
+    """What a training gives. Raises the `UserError` that ended it, and `SearchAborted`, which names it as `what`, for all else."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise error.cause from None
-        raise SearchAborted(f"the fine-tune of {job.role} failed: {error.cause}") from error
+        raise SearchAborted(f"{what} failed: {error.cause}") from error
+
+
+def bringer(run: RunDirectory, wanted: Callable[[str], bool]) -> Callable[[], None]:
+    """What brings the files of these names from the store now and then, to show how far trainings elsewhere are."""
+    looked = time.monotonic()
+
+    def bring() -> None:
+        nonlocal looked
+        if run.store is not None and time.monotonic() - looked >= NEWS_SECONDS:
+            looked = time.monotonic()
+            with suppress(UserError):  # it is a matter of showing, and there is a next time
+                run.store.pull(wanted, theirs=True)
+
+    return bring
 
 
 def _tell(

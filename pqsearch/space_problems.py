@@ -57,8 +57,8 @@ def space_problems(space: Mapping[str, Any]) -> Iterator[str]:
 def _level_problem(knob: str, value: Any, pattern: Pattern | None) -> str | None:
     if not is_number(value):
         return None  # a type error, reported as such
-    if knob == "sparsity" and pattern is not None and pattern.share is not None and value not in (0, pattern.share):
-        return f"must be 0 or {pattern.share:g} with the pattern {pattern.kept}:{pattern.block}, got {value!r}"
+    if knob == "sparsity" and pattern is not None and (problem := pattern.problem(value)):
+        return f"{problem}, got {value!r}"
     if knob in SHARES:
         return None if 0 <= value < 1 else f"must be in [0, 1), got {value!r}"
     return None if _legal_bits(value) else f"must be 1 to 8, or 32 for float, got {value!r}"

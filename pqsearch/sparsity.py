@@ -30,6 +30,12 @@ class Pattern:
         """The share of zeros of every block, None where any share will do."""
         return 1 - self.kept / self.block if self.block else None
 
+    def problem(self, share: float) -> str | None:
+        """What a share must be instead, in words; None for one that the pattern has."""
+        if self.share is None or share in (0, self.share):
+            return None
+        return f"must be 0 or {self.share:g} with the pattern {self.kept}:{self.block}"
+
 
 def pattern_of(text: str) -> Pattern | None:
     """A pattern as a spec writes it, None where it is none."""

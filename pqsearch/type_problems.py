@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from pqsearch import rooms
 from pqsearch.hidden import hide_passwords
 
 
@@ -20,9 +20,7 @@ def validation_problems(error: ValidationError, root: type[BaseModel]) -> Iterat
         where = _where(loc)
         if kind == "extra_forbidden":
             known = list(fields_of(loc[:-1], root))
-            close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
-            yield f"{where}: unknown key{hint}, choose from {', '.join(known)}"
+            yield f"{where}: unknown key{rooms.nearest(str(loc[-1]), known)}, choose from {', '.join(known)}"
         elif kind == "missing":
             field = _field(loc, root)
             meaning = f" ({field.description})" if field and field.description else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.plan import GroupInfo, ModelInfo
 from pqsearch.plan_table import Row
@@ -89,11 +89,14 @@ def _check_patterns(info: ModelInfo, layers: Mapping[str, Mapping[str, Sequence[
     problems = []
     for pattern in layers:
         if not any(fnmatchcase(name, pattern) for name in names):
-            close = difflib.get_close_matches(pattern, names, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
-            problems.append(f"space.layers.{pattern}: matches no layer of the model{hint}; `pqsearch check` lists them")
+            problems.append(unmatched(f"space.layers.{pattern}:", pattern, names))
     if problems:
         raise UserError(problems)
+
+
+def unmatched(what: str, pattern: str, names: Sequence[str]) -> str:
+    """What to say of a pattern that matches none of the layers `names`; `what` begins the line."""
+    return f"{what} matches no layer of the model{rooms.nearest(pattern, names)}; `pqsearch check` lists them"
 
 
 def realised(group: GroupInfo, rates: Iterable[float], channel_multiple: int) -> tuple[float, ...]:
@@ -113,9 +116,8 @@ def _check_pins(info: ModelInfo, pin: Mapping[str, Mapping[str, float]]) -> None
     pinned: dict[str, tuple[str, float]] = {}
     for name, values in pin.items():
         if name not in layers:
-            close = difflib.get_close_matches(name, layers, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
-            problems.append(f"space.pin.{name}: the model has no such layer{hint}; `pqsearch check` lists them")
+            near = rooms.nearest(name, layers)
+            problems.append(f"space.pin.{name}: the model has no such layer{near}; `pqsearch check` lists them")
             continue
         group = next((group for group in info.groups if name in group.layers), None)
         rate, where = values.get("prune_rate"), f"space.pin.{name}.prune_rate"

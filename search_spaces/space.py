@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.plan import FLOAT_BITS, SHARES, Change, ModelInfo, Plan, channels_kept, kinds_set
 from pqsearch.plan_table import PlanTable
@@ -209,9 +209,8 @@ class Space:
         ):
             for name in names:
                 if name not in known:
-                    close = difflib.get_close_matches(name, known, n=1)
-                    hint = f", did you mean {close[0]!r}?" if close else ""
-                    problems.append(f"plan.{section}.{name}: the model has no such {section[:-1]}{hint}")
+                    near = rooms.nearest(name, known)
+                    problems.append(f"plan.{section}.{name}: the model has no such {section[:-1]}{near}")
         if problems:
             raise UserError(problems)
 

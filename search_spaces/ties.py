@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from pqsearch.errors import UserError
 from pqsearch.plan import JOINT_KNOBS, ModelInfo
-from search_spaces.knobs import Knob
+from search_spaces.knobs import Knob, unmatched
 
 BITS = JOINT_KNOBS["bits"]
 
@@ -95,11 +94,7 @@ def _entries(info: ModelInfo, layers: Sequence[Sequence[str]]) -> list[set[str]]
         for pattern in patterns:
             matching = [name for name in names if fnmatchcase(name, pattern)]
             if not matching:
-                close = difflib.get_close_matches(pattern, names, n=1)
-                hint = f", did you mean {close[0]!r}?" if close else ""
-                problems.append(
-                    f"space.tie[{number}]: {pattern!r} matches no layer of the model{hint}; `pqsearch check` lists them"
-                )
+                problems.append(unmatched(f"space.tie[{number}]: {pattern!r}", pattern, names))
             mine.update(matching)
         twice = [name for name in names if name in mine and name in owner]
         if twice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -67,20 +67,7 @@ def train_baseline(
         checkpoint = folder / CHECKPOINT
         epoch = resume(trainer, checkpoint, world)["epoch"]
         while epoch < settings.epochs:
-            batches = loader.epoch(
-                settings.batch_size,
-                tuple(spec.data.augment),
-                "baseline",
-                spec.study.seed,
-                epoch,
-                share=trainer.share,
-            )
-            try:
-                loss = trainer.run(batches)
-            except Diverged as error:
-                raise TrainingDiverged(
-                    f"baseline.lr: {error} of the baseline (epoch {epoch + 1}), got {settings.lr:g}; lower it"
-                ) from None
+            loss = one_epoch(trainer, loader, spec, settings, "baseline", "the baseline", epoch)
             epoch += 1
             if world.first:
                 files.save({**trainer.state(), "epoch": epoch}, checkpoint)
@@ -118,6 +105,30 @@ def recipe(settings: TrainSpec, loader: Loader, **more: Any) -> Recipe:
         batch=min(settings.batch_size, len(loader)),
         **more,
     )
+
+
+def one_epoch(
+    trainer: Trainer,
+    loader: Loader,
+    spec: Spec,
+    settings: TrainSpec,
+    key: Literal["baseline", "finetune"],
+    whose: str,
+    epoch: int,
+) -> float:
+    """Train as `settings`, of the section `key`, say for the epoch after `epoch` others; returns the mean loss.
+
+    The same order of images for everybody whom the section trains, so that plans differ and not their luck. Raises
+    `TrainingDiverged`, which tells of the training `whose`.
+    """
+    augment = tuple(spec.data.augment)
+    batches = loader.epoch(settings.batch_size, augment, key, spec.study.seed, epoch, share=trainer.share)
+    try:
+        return trainer.run(batches)
+    except Diverged as error:
+        raise TrainingDiverged(
+            f"{key}.lr: {error} of {whose} (epoch {epoch + 1}), got {settings.lr:g}; lower it"
+        ) from None
 
 
 def resume(trainer: Trainer, checkpoint: Path, world: World = ALONE) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.plan import Plan
 from pqsearch.sparsity import WORDS, Pattern, pattern_of
@@ -59,10 +59,9 @@ def _check_names(plan: Plan, traced: Traced, pattern: Pattern) -> None:
     groups = {group.name: group for group in traced.info.groups}
     problems = list(_unknown("layers", plan.layers, layers)) + list(_unknown("groups", plan.groups, list(groups)))
     for name, layer in plan.layers.items():
-        if pattern.share is not None and layer.sparsity not in (0, pattern.share):
+        if problem := pattern.problem(layer.sparsity):
             problems.append(
-                f"plan.layers.{name}.sparsity: must be 0 or {pattern.share:g} with the pattern {pattern.kept}:{pattern.block}, "
-                f"got {layer.sparsity:g}; change [space] sparsity_pattern or the plan"
+                f"plan.layers.{name}.sparsity: {problem}, got {layer.sparsity:g}; change [space] sparsity_pattern or the plan"
             )
     for name, rate in plan.groups.items():
         group = groups.get(name)
@@ -83,9 +82,7 @@ def _check_names(plan: Plan, traced: Traced, pattern: Pattern) -> None:
 def _unknown(section: str, names: Iterable[str], known: list[str]) -> Iterable[str]:
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
-            yield f"plan.{section}.{name}: the model has no such {section[:-1]}{hint}"
+            yield f"plan.{section}.{name}: the model has no such {section[:-1]}{rooms.nearest(name, known)}"
 
 
 @torch.no_grad()

@@ -15,11 +15,11 @@ from torch import nn
 from pqsearch.plan import Accuracy, Plan
 from pqsearch.spec_network import FinetuneSpec
 from trainers import files
-from trainers.baseline import TrainingDiverged, plain, recipe, resume
+from trainers.baseline import one_epoch, plain, recipe, resume
 from trainers.data import Loader, Slice, Splits
 from trainers.datasets._types import Dataset
 from trainers.distributed import ALONE, World
-from trainers.loop import Diverged, Trainer, evaluate, evaluate_all
+from trainers.loop import Trainer, evaluate, evaluate_all
 from trainers.proxy import Context, calibrate, compressed
 from trainers.seeds import derive
 from trainers.task import CLASSIFY, Task, accuracy_of
@@ -82,21 +82,7 @@ def finetune(
     tell()
     while epoch < settings.epochs:
         began = time.monotonic()
-        # The same order of images for every plan, so that plans differ and not their luck.
-        batches = context.train.epoch(
-            settings.batch_size,
-            tuple(spec.data.augment),
-            "finetune",
-            spec.study.seed,
-            epoch,
-            share=trainer.share,
-        )
-        try:
-            loss = trainer.run(batches)
-        except Diverged as error:
-            raise TrainingDiverged(
-                f"finetune.lr: {error} of {role} (epoch {epoch + 1}), got {settings.lr:g}; lower it"
-            ) from None
+        loss = one_epoch(trainer, context.train, spec, settings, "finetune", role, epoch)
         epoch += 1
         best.offer(trainer.result, select, epoch, context.task, world)
         seconds += time.monotonic() - began

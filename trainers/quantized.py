@@ -96,11 +96,12 @@ def quantize(
         layer.weight_quantizer = grid(layer, "weight", bits.weight_bits, quantizer, options)
     if bits.act_bits != FLOAT_BITS:
         layer.act_quantizer = grid(layer, "act", bits.act_bits, quantizer, options)
-    mask = mask_of(layer.weight, bits.sparsity, pattern or Pattern()) if bits.sparsity else None
-    layer.register_buffer("weight_mask", mask)
-    with torch.no_grad():
-        # Zeros have no gradient and nothing to decay: they are zeros in the state dict too.
-        layer.weight.copy_(masked(layer, layer.weight))
+    layer.register_buffer("weight_mask", None)
+    if bits.sparsity:
+        layer.weight_mask = mask_of(layer.weight, bits.sparsity, pattern or Pattern())
+        with torch.no_grad():
+            # Zeros have no gradient and nothing to decay: they are zeros in the state dict too.
+            layer.weight.copy_(masked(layer, layer.weight))
 
 
 def grid(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pqsearch.pipeline import opened
 from pqsearch.study import read_study
 from pqsearch.tune.worker import _context
 from tests.conftest import write_spec
+from tests.own_modules import own_modules
 from trainers.proxy import evaluate
 
 MINE = """
@@ -50,11 +50,8 @@ def make(classes):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    before = list(sys.path)
-    (tmp_path / "mine.py").write_text(MINE)
-    yield tmp_path
-    sys.path[:] = before
-    sys.modules.pop("mine", None)
+    with own_modules(tmp_path, mine=MINE) as found:
+        yield found
 
 
 def test_a_run_of_ones_own_is_searched_fine_tuned_exported_and_reported(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pqsearch.errors import UserError
 from pqsearch.spec import load_spec
 from pqsearch.spec_network import DataSpec
 from tests.conftest import write_spec
+from tests.own_modules import own_modules
 from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset
 
@@ -62,11 +62,8 @@ def fails(): raise OSError("no such share")
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[str]:
-    before = list(sys.path)
-    (tmp_path / "mydata.py").write_text(OWN)
-    yield str(tmp_path)
-    sys.path[:] = before
-    sys.modules.pop("mydata", None)
+    with own_modules(tmp_path, mydata=OWN) as found:
+        yield str(found)
 
 
 def _own(folder: str, function: str, **options: Any) -> Dataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from pqsearch.plan import LayerPlan, Plan
 from pqsearch.prepare import prepare
 from pqsearch.rebuild import module_of, recipe
 from pqsearch.spec_network import ModelSpec
+from tests.own_modules import own_modules
 from tests.trainers.small import small_context, small_data, small_spec
 from trainers import files
 from trainers.baseline import initial_model
@@ -81,11 +81,8 @@ def cut(classes):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[str]:
-    before = list(sys.path)
-    (tmp_path / "twoheads.py").write_text(TWO)
-    yield str(tmp_path)
-    sys.path[:] = before
-    sys.modules.pop("twoheads", None)
+    with own_modules(tmp_path, twoheads=TWO) as found:
+        yield str(found)
 
 
 def _model(folder: str, output: str | int | None, kind: str = "dict", function: str = "make") -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pqsearch.errors import UserError
+from tests.own_modules import own_modules
 from trainers.build import build_model, load_weights
 from trainers.layers import trace
 
@@ -39,14 +40,8 @@ value = 3
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[str]:
-    before = list(sys.path)
-    (tmp_path / "mynets.py").write_text(MODEL)
-    (tmp_path / "needy.py").write_text("import a_library_nobody_has\n")
-    (tmp_path / "crooked.py").write_text("def (:\n")
-    yield str(tmp_path)
-    sys.path[:] = before
-    for name in ("mynets", "needy", "crooked"):
-        sys.modules.pop(name, None)
+    with own_modules(tmp_path, mynets=MODEL, needy="import a_library_nobody_has\n", crooked="def (:\n") as found:
+        yield str(found)
 
 
 def _build(name: str, folder: str | None = None, classes: int = 5, **options: Any) -> nn.Module:

@@ -150,7 +150,7 @@ def test_zeros_stay_zeros_through_training_in_the_forward_pass_and_in_the_file(b
         assert not bool(layer.weight[~mask].any())  # type: ignore[index]
     (path,) = export(sparse, tmp_path)
     fresh = compress(make("digits_net")[0], plan, input_shape=shape)
-    fresh.load_state_dict(torch.load(path))
+    fresh.load_state_dict(torch.load(path, weights_only=True))
     assert torch.equal(fresh.eval()(images), expected)
 
 

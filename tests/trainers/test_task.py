@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pqsearch.plan import Accuracy, Item, Plan
 from pqsearch.report.verdict import paired_difference
 from pqsearch.spec import Spec
 from pqsearch.spec_network import TaskSpec
+from tests.own_modules import own_modules
 from tests.trainers.small import CPU, PLAN, TRAINING, small_context, small_data, small_spec
 from trainers.baseline import train_baseline
 from trainers.data import Loader
@@ -65,11 +65,8 @@ def hidden(outputs, labels): return confidence(outputs, labels) if len(labels) <
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[str]:
-    before = list(sys.path)
-    (tmp_path / "mytask.py").write_text(OWN)
-    yield str(tmp_path)
-    sys.path[:] = before
-    sys.modules.pop("mytask", None)
+    with own_modules(tmp_path, mytask=OWN) as found:
+        yield str(found)
 
 
 def _spec(folder: str, **task: Any) -> Spec:
