@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that share out the tests, a file of them at a time.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 .PHONY: help install quickstart test test-long chaos system-deps lint format bench check-cluster cluster-demo golden docs clean
 
@@ -27,10 +30,10 @@ quickstart: $(VENV)/installed  ## search a plan for a small network on handwritt
 	$(BIN)/pqsearch run examples/digits.toml
 
 test: $(VENV)/installed-test lint  ## lint, types and every test but the long ones
-	$(BIN)/python -m pytest -q -m "not long"
+	$(PYTEST) -m "not long"
 
 test-long: $(VENV)/installed-peers  ## tests that take minutes or need system packages (see system-deps)
-	$(BIN)/python -m pytest -q -m long
+	$(PYTEST) -m long
 
 chaos: $(VENV)/installed-test  ## hit a running search with a hundred faults (half an hour or more)
 	$(BIN)/python -m tests.chaos.siege --faults 100

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from pqsearch import environment
 from tests import s3
@@ -49,6 +50,14 @@ def write_spec(folder: Path, **changes: Any) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Sums come out the same in every process, whoever computes them, and two of them do not fight over two cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def no_threads_left_spinning() -> Iterator[None]:
     """Tests that set torch's threads do not change the next one."""
@@ -80,10 +89,17 @@ def s3_bucket(s3_server: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of a small run that went through every stage, on a real Ray."""
+    """The run directory of a small run that went through every stage, on a real Ray. Nobody writes into it: it is made once for
+    all processes that share out the tests.
+    """
     from pqsearch.cli import main
 
-    folder = tmp_path_factory.mktemp("finished")
-    # As many evaluations as a forecast needs.
-    assert main(["run", str(write_spec(folder, study__evaluations=9))]) == 0
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "finished"
+    with FileLock(shared / "finished.lock"):
+        if not (folder / "run" / "summary.json").exists():
+            folder.mkdir(exist_ok=True)
+            # As many evaluations as a forecast needs.
+            assert main(["run", str(write_spec(folder, study__evaluations=9))]) == 0
     return folder / "run"
