@@ -99,12 +99,17 @@ class Objects:
     def upload(self, path: Path, name: str) -> Found | None:
         """A file as it is now; returns what `look` finds afterwards. Raises `FileNotFoundError` where the file is gone."""
 
-        def send() -> None:
+        def send() -> Found | None:
             with path.open("rb") as file:
                 self._put(name, lambda stream: shutil.copyfileobj(file, stream, _CHUNK_BYTES))
+                sent = file.tell()
+            found = self.look(name)
+            if found is not None and found[0] != sent:
+                # Seen of a server that kept the framing of what it was sent as part of it.
+                raise OSError(f"it keeps {name} as {found[0]} bytes where {sent} were sent")
+            return found
 
-        self._tried(send)
-        return self.look(name)
+        return self._tried(send)
 
     def download(self, name: str, path: Path, mode: int) -> Found | None:
         """One as a file, which readers see whole or not at all; returns what was found. None, and no file, where it is gone."""

@@ -95,6 +95,7 @@ class Study:
         self._halving = Halving(settings, self._state)
         self._seats = Seats()
         self._no_more = False  # the algorithm has nothing to propose under a target's present limit
+        self._winding_up = False
         self.aborted: str | None = None
         wanted = json.loads(json.dumps(dict(fingerprint or {})))  # as it reads back from the journal
         if events:
@@ -136,6 +137,8 @@ class Study:
             self._end_generation()
         if self.aborted or self._state.finished:
             return [Finished()] * len(calls)
+        if self._winding_up:
+            return [Wait()] * len(calls)
         asking = [call for call in calls if call.number and not self._seats.is_lost(call.seat)]
         given = self._hand(asking)
         short = sum(
@@ -191,6 +194,10 @@ class Study:
         """A worker ends because an evaluation raised: it says why itself, before anybody notices that it is gone."""
         if self._seats.at(seat) == incarnation:
             self.give_up(seat, reason)
+
+    def wind_up(self) -> None:
+        """From now on nothing is handed out; what workers still bring is taken in."""
+        self._winding_up = True
 
     def report(self, seat: str, results: Sequence[Result]) -> None:
         """Take finished rungs in. Idempotent: what was acknowledged before is ignored."""

@@ -50,24 +50,14 @@ def write_spec(folder: Path, **changes: Any) -> Path:
     return path
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Sums come out the same in every process, whoever computes them, and two of them do not fight over two cores."""
+    """Sums come out the same in every process, whoever computes them, and none of them fight over the cores. A search that a
+    fixture or an earlier test began in this process has set a number of its own.
+    """
     import torch
 
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def no_threads_left_spinning() -> Iterator[None]:
-    """Tests that set torch's threads do not change the next one."""
-    import sys
-
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else None
-    yield
-    if torch and threads:
-        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: How often the study begins anew. Where memory is short Ray ends the youngest process, and that one again and again.
 MOST_RESTARTS = 20
+#: How often to look whether workers are still at something.
+WIND_UP_LOOK_SECONDS = 0.05
 #: Candidates that the mirror is given at once.
 MOST_FOLLOWED = 100
 
@@ -147,6 +149,13 @@ class StudyService:
             "finished": state.finished,
             "epoch": state.epoch,
         }
+
+    async def wind_up(self, seconds: float) -> None:
+        """Hand out nothing more; back once workers have brought what they were at, or after so many seconds."""
+        self._study.wind_up()
+        deadline = time.monotonic() + seconds
+        while self._study.load().busy and time.monotonic() < deadline:
+            await asyncio.sleep(WIND_UP_LOOK_SECONDS)
 
     async def close(self) -> None:
         """Bring the mirror up to date and give the lock back."""

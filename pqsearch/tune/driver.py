@@ -21,6 +21,9 @@ from pqsearch.tune.scheduler import PopulationScheduler
 from pqsearch.tune.watch import ANSWER_SECONDS, Watcher, ended
 from pqsearch.tune.worker import Worker
 
+#: How long an interrupted search waits for the evaluations that are about to end.
+WIND_UP_SECONDS = 2.0
+
 
 def search(
     spec: Spec,
@@ -99,13 +102,24 @@ def _fit(
     watcher = Watcher(study, progress, scheduler.running)
     try:
         with watcher:
-            tuner.fit()
+            _wait(tuner, study, watcher)
     except BaseException:
         # What Tune makes of it when Ray goes away under it, an interrupt of ours among them, is not what happened.
         if not watcher.lost:
             raise
     if watcher.lost:
         raise SearchAborted(ended(watcher.lost))
+
+
+def _wait(tuner: tune.Tuner, study: Any, watcher: Watcher) -> None:
+    try:
+        tuner.fit()
+    except KeyboardInterrupt:
+        if not watcher.lost:
+            # Workers go on until this process ends: what they have finished is taken in, and they begin nothing more.
+            with suppress(Exception):
+                ray.get(study.wind_up.remote(WIND_UP_SECONDS), timeout=ANSWER_SECONDS)
+        raise
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pqsearch.plan import Item, Result
@@ -43,6 +44,7 @@ class Lane:
         self._answer: tuple[float, Callable[[], Mapping[str, Any]]] | None = None
         self._sent: list[Callable[[], Mapping[str, Any]]] = []
         self._timer: threading.Timer | None = None
+        self._post: threading.Timer | None = None
         self._seconds: dict[int, float] = {}  # of one item, by rung
         self._latency = 0.0
         self.finished = False
@@ -74,6 +76,9 @@ class Lane:
                 # Where the next item is at hand, or on its way, the result travels by itself.
                 if self._clock() - self._reported >= RESULT_SECONDS:
                     self._send_results()
+                elif self._post is None:
+                    # What comes next may last for minutes, and a worker may be gone by then.
+                    self._post = _begun(threading.Timer(RESULT_SECONDS, self._send_in_time))
             else:
                 self._ask()
 
@@ -97,14 +102,17 @@ class Lane:
         if delay <= 0:
             self._ask()
         elif self._timer is None:
-            self._timer = threading.Timer(delay, self._ask_in_time)
-            self._timer.daemon = True
-            self._timer.start()
+            self._timer = _begun(threading.Timer(delay, self._ask_in_time))
 
     def _ask_in_time(self) -> None:
         with self._lock:
             if self._answer is None and self._current is not None:
                 self._ask()
+
+    def _send_in_time(self) -> None:
+        with self._lock, suppress(Exception):  # whoever empties the lane meets the same
+            self._post = None
+            self._send_results()
 
     def _ask(self) -> None:
         # A study that begins anew may hear calls in another order: asked before it knows these, it would hand them out again.
@@ -121,9 +129,9 @@ class Lane:
 
     def _send_results(self) -> None:
         if self._results:
+            self._settle()
             results, self._results = self._results, []
             self._reported = self._clock()
-            self._settle()
             self._sent = [self._begin(results, 0, [])]
 
     def _settle(self) -> None:
@@ -143,3 +151,9 @@ class Lane:
         self._latency += LATEST * (took - self._latency)
         self.finished = answer["state"] == "finished"
         self._held.extend(answer["items"])
+
+
+def _begun(timer: threading.Timer) -> threading.Timer:
+    timer.daemon = True
+    timer.start()
+    return timer

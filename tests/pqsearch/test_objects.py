@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,26 @@ def test_an_upload_that_breaks_off_leaves_no_half_object(some: Objects, tmp_path
     with pytest.raises(KeyboardInterrupt):
         some._put("x", breaks)
     assert some.list() == {}
+
+
+def test_a_file_that_arrives_damaged_is_sent_again(
+    some: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, sent = Objects._put, []
+
+    def with_the_framing_left_in(self: Objects, name: str, fill: Callable[[Any], object]) -> None:
+        sent.append(name)
+        if len(sent) == 1:
+            put(self, name, lambda stream: stream.write(b"4\r\nfile\r\n0\r\n"))
+        else:
+            put(self, name, fill)
+
+    monkeypatch.setattr(objects, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(Objects, "_put", with_the_framing_left_in)
+    (tmp_path / "x").write_bytes(b"file")
+    found = some.upload(tmp_path / "x", "x")
+    assert found is not None and found[0] == 4
+    assert some.read("x") == b"file" and len(sent) == 2
 
 
 def test_a_file_that_is_gone_is_no_trouble_of_the_store(some: Objects, tmp_path: Path) -> None:

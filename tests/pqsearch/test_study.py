@@ -129,6 +129,17 @@ def test_several_items_can_be_asked_at_once(tmp_path: Path) -> None:
     assert [(item.id, item.rung) for item in again] == [(0, 1), (1, 1), (2, 1)]
 
 
+def test_a_study_that_winds_up_takes_in_and_hands_nothing_out_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    study, _ = _open(tmp_path / "j")
+    (first,) = study.ask("a")  # type: ignore[misc]
+    study.wind_up()
+    study.report("a", [_result(first)])
+    assert isinstance(study.ask("a"), Wait) and isinstance(study.ask("b"), Wait)
+    again, _ = _open(tmp_path / "j")
+    (item,) = again.ask("b")  # type: ignore[misc]
+    assert (item.id, item.rung) == (first.id, 1)
+
+
 def test_reporting_twice_counts_once(tmp_path: Path) -> None:
     study, _ = _open(tmp_path / "j")
     (item,) = study.ask("a")  # type: ignore[misc]

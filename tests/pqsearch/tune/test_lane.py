@@ -139,3 +139,22 @@ def test_a_failed_exchange_is_not_swallowed() -> None:
 
     with pytest.raises(ConnectionError, match="gone"):
         Lane(broken, Clock()).next()
+
+
+def test_a_result_does_not_wait_for_the_end_of_a_long_item_behind_it() -> None:
+    clock, sent = Clock(), threading.Event()
+
+    class Watched(Desk):
+        def __call__(
+            self, results: Sequence[Result], number: int, holding: Sequence[Key]
+        ) -> Callable[[], Mapping[str, Any]]:
+            if any(result.id == 2 for result in results):
+                sent.set()
+            return super().__call__(results, number, holding)
+
+    lane = Lane(Watched(), clock)
+    for _ in range(3):  # after the first one they come by the batch
+        _evaluate(lane, clock, 0.001)
+    item = lane.next()
+    assert item is not None and item.id == 3
+    assert sent.wait(10), "by a timer, while the item is at work"
