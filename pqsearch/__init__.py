@@ -16,6 +16,7 @@ __all__ = [
     "Study",
     "UserError",
     "as_sampler",
+    "compress",
     "correlate",
     "fetch",
     "load",
@@ -35,6 +36,7 @@ _HOMES = {
     "Study": "pqsearch.study",
     "UserError": "pqsearch.errors",
     "as_sampler": "pqsearch.optuna_sampler",
+    "compress": "pqsearch.in_memory",
     "correlate": "pqsearch.correlating",
     "fetch": "cluster.service",
     "load": "pqsearch.rebuild",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from pqsearch.choose import select
     from pqsearch.correlating import correlate
     from pqsearch.errors import UserError
+    from pqsearch.in_memory import compress
     from pqsearch.latency import measure_latency
     from pqsearch.optuna_sampler import as_sampler
     from pqsearch.pipeline import run

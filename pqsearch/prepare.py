@@ -23,7 +23,7 @@ from trainers.coupling import Traced
 from trainers.data import Splits, split
 from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset
-from trainers.heads import check_training
+from trainers.heads import check_classes, check_training
 from trainers.layers import trace
 from trainers.task import Task, checked_task
 from trainers.teacher import teacher_of
@@ -118,6 +118,7 @@ def prepare(spec: Spec) -> Prepared:
     traced = attempt(lambda: trace(model, dataset.input_shape)) if model is not None else None
     if traced is not None:
         attempt(lambda: check_training(model, dataset.input_shape, "model"))
+        attempt(lambda: check_classes(model, len(dataset.classes), dataset.input_shape, "model"))
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
     if space is not None:
         attempt(lambda: check_counted(spec, space))

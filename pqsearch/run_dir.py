@@ -79,6 +79,7 @@ class RunDirectory:
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
         self.stages = self.path / "stages.json"
+        self.given = self.path / "given"  # what `pqsearch.compress` had in memory
         self.logs = self.path / "logs"
         self.scratch = self.path / "scratch"
         self.checkpoints = self.path / "checkpoints"
@@ -184,7 +185,7 @@ class RunDirectory:
             elif self.spec.exists():
                 self.compare(spec)
             # A hidden file is what a kill in this very place left of spec.toml.
-            elif any(not path.name.startswith(".") for path in self.path.iterdir()):
+            elif any(path != self.given and not path.name.startswith(".") for path in self.path.iterdir()):
                 raise UserError(
                     f"study.run_dir: {self.path} is not empty and holds no run; give an empty or a new folder"
                 )
@@ -203,7 +204,8 @@ class RunDirectory:
         if not self.spec.is_file() or not self.lock.is_file():
             return False
         made = {self.spec, self.latency, self.lock, self.logs / "pqsearch.log"}
-        if any(path.is_file() and path not in made for path in self.path.rglob("[!.]*")):
+        found = (path for path in self.path.rglob("[!.]*") if self.given not in path.parents)
+        if any(path.is_file() and path not in made for path in found):
             return False
         try:
             with Lock(self.lock, wait_seconds=0.0):

@@ -119,7 +119,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     """
     path = Path(path)
     data, problems = raw_spec(path, overrides)
-    _resolve_paths(data, path.absolute().parent)
+    resolve_paths(data, path.absolute().parent)
     try:
         return parse_spec(data)
     except UserError as error:
@@ -170,7 +170,8 @@ def paths_in(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"study.plans[{number}]", path
 
 
-def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
+def resolve_paths(data: dict[str, Any], folder: Path) -> None:
+    """Make the paths in a spec's unchecked values absolute; modules of the user's are in `folder` unless they say where."""
     for section, key in PATH_KEYS:
         table = data.get(section)
         if isinstance(table, dict) and _is_path(table.get(key)):

@@ -77,6 +77,16 @@ def check_training(model: nn.Module, input_shape: tuple[int, ...], key: str) -> 
         raise UserError(f"{key}: {returned(found)} while it trains; {key}.output names the one that counts")
 
 
+def check_classes(model: nn.Module, classes: int, input_shape: tuple[int, ...], key: str) -> None:
+    """Raises `UserError` where a model has no score for some of the classes; more than there are do no harm."""
+    found = _outputs(model, input_shape, training=False)
+    if isinstance(found, Tensor) and found.ndim == 2 and found.shape[1] < classes:
+        raise UserError(
+            f"{key}: must have a score for each of the data's {classes} classes, got {found.shape[1]}; a function that takes "
+            "`classes` is told how many there are"
+        )
+
+
 def returned(result: Any) -> str:
     """What a model returns, in words, and what can be chosen of it."""
     choices = ", ".join(_names(result))

@@ -10,7 +10,7 @@ import pytest
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
-from tests.trainers.small import fake_cifar, picture_tree, write_tree
+from tests.trainers.small import array_folder, fake_cifar, picture_tree, write_tree
 from trainers.datasets._types import Dataset
 
 NAMES = rooms.names("datasets")
@@ -18,6 +18,8 @@ NAMES = rooms.names("datasets")
 
 def _root(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str | None:
     """Data for the datasets that need some; a new one that does gets its line here."""
+    if name == "arrays":
+        return str(array_folder(folder / "arrays"))
     if name == "image_folder":
         return str(write_tree(picture_tree(), folder / "images"))
     if name == "imagenet":

@@ -138,3 +138,17 @@ def fake_cifar(folder: Path, monkeypatch: Any, images: int = 20, classes: int = 
     meta = put("batches.meta" if classes == 10 else "meta", {key: names})
     monkeypatch.setattr(kind, "meta", {"filename": meta[0], "key": key, "md5": meta[1]})
     return folder
+
+
+def array_folder(folder: Path, **changed: Any) -> Path:
+    """A folder of arrays, those `changed` by name in place of sound ones."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("test", 20)):
+        found = {
+            f"{part}_images": rng.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8),
+            f"{part}_labels": np.arange(count) % 4,
+        }
+        for name, array in (found | {key: changed[key] for key in found if key in changed}).items():
+            np.save(folder / f"{name}.npy", array)
+    return folder

@@ -23,7 +23,7 @@ from trainers.baseline import initial_model
 from trainers.build import network
 from trainers.compress import compress
 from trainers.full import finetune
-from trainers.heads import check_training, with_output
+from trainers.heads import check_classes, check_training, with_output
 from trainers.layers import trace
 from trainers.loop import Recipe, Trainer
 from trainers.measure import measure
@@ -225,3 +225,11 @@ def test_googlenets_extra_heads_can_be_on_and_left_out() -> None:
     plain = network(ModelSpec(name="torchvision:googlenet"), 5, (3, 64, 64))
     check_training(plain, (3, 64, 64), "model")
     assert model.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_a_model_without_a_score_for_some_class_is_refused_and_one_with_more_is_not() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 10))
+    for classes in (2, 10):
+        check_classes(model, classes, (3, 4, 4), "model")
+    with pytest.raises(UserError, match="model: must have a score for each of the data's 11 classes, got 10;"):
+        check_classes(model, 11, (3, 4, 4), "model")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,12 @@ def load_users(
         reason = " ".join(str(error).split())
         raise UserError(f"data.name: {name} failed with {dict(options)}: {type(error).__name__}: {reason}") from None
     dataset = found if isinstance(found, Dataset) else _made_of(found, name)
-    if problems := list(_problems(dataset, name)):
+    return checked(dataset, f" of {name}", name)
+
+
+def checked(dataset: Dataset, owner: str, name: str) -> Dataset:
+    """The dataset, or `UserError` with all that training would fail on; `owner` and `name` are how it is called in its lines."""
+    if problems := list(_problems(dataset, owner, name)):
         raise UserError(problems)
     return dataset
 
@@ -65,14 +70,13 @@ def _arrays(part: Any, where: str) -> tuple[Images, Labels]:
     return decode(part, None, where)
 
 
-def _problems(dataset: Dataset, name: str) -> Any:
-    """What training would fail on, in words."""
+def _problems(dataset: Dataset, owner: str, name: str) -> Iterator[str]:
     classes = len(dataset.classes)
     for words, images, labels in (
         ("training", dataset.train_images, dataset.train_labels),
         ("test", dataset.test_images, dataset.test_labels),
     ):
-        where = f"data.name: {words} data of {name}"
+        where = f"data.name: {words} data{owner}"
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
             yield f"{where} must be images (N, C, H, W) in uint8 of one or three channels, got {images.dtype} {images.shape}"
         elif images.shape[1:] != dataset.train_images.shape[1:]:
