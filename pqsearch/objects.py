@@ -105,7 +105,7 @@ class Objects:
                 sent = file.tell()
             found = self.look(name)
             if found is not None and found[0] != sent:
-                # Seen of a server that kept the framing of what it was sent as part of it.
+                # Seen of a server that took what nobody had signed, and kept the framing as part of it.
                 raise OSError(f"it keeps {name} as {found[0]} bytes where {sent} were sent")
             return found
 

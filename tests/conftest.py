@@ -70,10 +70,14 @@ def s3_server() -> Iterator[s3.Server]:
 @pytest.fixture
 def s3_bucket(s3_server: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Bucket]:
     """A bucket of the test's own, the keys to it in the environment, and a cache of the test's own."""
+    import ray
+
     for name, value in s3.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    ray.shutdown()  # workers of a Ray that runs already have neither keys nor this cache
     yield s3_server.bucket()
+    ray.shutdown()
     s3_server.ask_for_keys(False)
 
 
