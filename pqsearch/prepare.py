@@ -23,6 +23,7 @@ from trainers.coupling import Traced
 from trainers.data import Splits, split
 from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset
+from trainers.features import check_features
 from trainers.heads import check_classes, check_training
 from trainers.layers import trace
 from trainers.task import Task, checked_task
@@ -112,12 +113,13 @@ def prepare(spec: Spec) -> Prepared:
     task = attempt(lambda: checked_task(spec, len(dataset.classes)))
     problems.extend(_share_problems(spec, splits))
     model = attempt(lambda: initial_model(spec, dataset))
-    teacher = spec.finetune.teacher
-    if teacher is not None:
-        attempt(lambda: teacher_of(teacher, dataset))
+    asked = spec.finetune.teacher
+    teacher = attempt(lambda: teacher_of(asked, dataset)) if asked is not None else model
     traced = attempt(lambda: trace(model, dataset.input_shape)) if model is not None else None
     if traced is not None:
         attempt(lambda: check_training(model, dataset.input_shape, "model"))
+        if spec.finetune.feature_layers and teacher is not None:
+            attempt(lambda: check_features(model, teacher, spec.finetune.feature_layers, dataset.input_shape))
         attempt(lambda: check_classes(model, len(dataset.classes), dataset.input_shape, "model"))
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
     if space is not None:

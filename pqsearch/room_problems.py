@@ -93,8 +93,13 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
     if isinstance(teacher, dict):
         if teacher.get("weights") is None:
             yield "finetune.teacher.weights: is required, got nothing; name the state dict of the network to learn from"
-        if not finetune.get("distillation"):  # type: ignore[union-attr]
+        if not (finetune.get("distillation") or finetune.get("feature_distillation")):  # type: ignore[union-attr]
             yield "finetune.distillation: must be more than 0 with a teacher, got 0; say how much of the loss is the teacher's"
+    if isinstance(finetune, dict):
+        if finetune.get("feature_distillation") and not finetune.get("feature_layers"):
+            yield "finetune.feature_layers: is required with feature_distillation, got nothing; name convolutions"
+        elif finetune.get("feature_layers") and not finetune.get("feature_distillation"):
+            yield "finetune.feature_distillation: must be more than 0 with feature_layers, got 0; say what weight they have"
     budgets = data.get("budgets")
     if isinstance(budgets, dict):
         for budget, limit in budgets.items():

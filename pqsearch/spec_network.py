@@ -150,6 +150,15 @@ class FinetuneSpec(TrainSpec):
     )
     teacher: TeacherSpec | None = Field(None, description="A network to learn from, with the keys of `[model]`.")
     temperature: float = Field(2.0, gt=0, description="Temperature of the distillation.")
+    feature_distillation: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of attention transfer, added to the loss: maps of `feature_layers` beside the teacher's.",
+    )
+    feature_layers: list[str] = Field(
+        [],
+        description='Convolutions that are compared, by name or pattern (`"layer*.2.conv2"`); the teacher has them too.',
+    )
     quantizer_lr: float = Field(
         0.1, gt=0, le=1, description="Learning rate of the quantiser steps, as a share of `lr`."
     )

@@ -53,12 +53,15 @@ def finetune(
     calibrate(context, model, max(rung.images for rung in spec.rungs))
     select = Loader(context.dataset, context.splits.select, context.device)
     # The float network too learns from itself as it was: the same training for everyone.
-    teacher = context.baseline if settings.distillation else None
-    if settings.distillation and settings.teacher is not None:
+    taught = bool(settings.distillation or settings.feature_distillation)
+    teacher = context.baseline if taught else None
+    if taught and settings.teacher is not None:
         teacher = teacher_of(settings.teacher, context.dataset).to(context.device).to(memory_format=torch.channels_last)
     more = {
         "distillation": settings.distillation,
         "temperature": settings.temperature,
+        "feature_distillation": settings.feature_distillation,
+        "feature_layers": tuple(settings.feature_layers),
         "step_share": settings.quantizer_lr,
         "seed": spec.study.seed,
         "task": context.task,

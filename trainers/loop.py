@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from trainers.data import Loader
 from trainers.device import mixed_precision
 from trainers.distributed import ALONE, World
+from trainers.features import Features
 from trainers.mixing import mixer
 from trainers.quantized import quantizers, step_parameters
 from trainers.schedules import schedule
@@ -46,9 +47,10 @@ class Recipe:
 
     `milestones` are shares of it. `mixup` and `cutmix` are the parameters of their Beta distributions, `ema` how much of the
     averaged weights a step keeps, `clip` the longest gradient; 0 is none of it. `step_share` is the quantiser steps' part of the
-    learning rate. `classes` is needed for mixing. `task` is what is learned. `seed` is for layers that draw numbers themselves,
-    such as dropout, and for mixing. `frozen_norms` leaves the statistics of batch norm as they are; `synchronised_norms` takes
-    them over all processes, and `batch` is how many images a step sees in all of these.
+    learning rate. `feature_layers` are patterns (`trainers.features`). `classes` is needed for mixing. `task` is what is learned.
+    `seed` is for layers that draw numbers themselves, such as dropout, and for mixing. `frozen_norms` leaves the statistics of
+    batch norm as they are; `synchronised_norms` takes them over all processes, and `batch` is how many images a step sees in all
+    of these.
     """
 
     steps: int
@@ -61,6 +63,8 @@ class Recipe:
     label_smoothing: float = 0.0
     distillation: float = 0.0
     temperature: float = 2.0
+    feature_distillation: float = 0.0
+    feature_layers: tuple[str, ...] = ()
     mixup: float = 0.0
     cutmix: float = 0.0
     ema: float = 0.0
@@ -90,6 +94,9 @@ class Trainer:
         model = world.synchronised(model) if recipe.synchronised_norms else model
         self.model, self.recipe, self.device, self.world = model, recipe, device, world
         self.teacher = teacher.eval() if teacher is not None else None
+        self._features: Features | None = None
+        if teacher is not None and recipe.feature_distillation:
+            self._features = Features(model, teacher, recipe.feature_layers)
         self._steps = [grid.step for _, grid in quantizers(model) if isinstance(grid.step, nn.Parameter)]
         groups = parameter_groups(model, recipe.weight_decay, recipe.step_share)
         if recipe.optimizer == "sgd":
@@ -178,13 +185,14 @@ class Trainer:
     def _loss(self, outputs: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         recipe = self.recipe
         loss = recipe.task.train_loss(outputs, labels, recipe.label_smoothing)
-        if self.teacher is None or not recipe.distillation:
+        if self.teacher is None or not (recipe.distillation or self._features):
             return loss
         with torch.no_grad():
             wanted = self.teacher(images)
-        return (1 - recipe.distillation) * loss + recipe.distillation * distillation_loss(
-            outputs, wanted, recipe.temperature
-        )
+        if recipe.distillation:
+            divergence = distillation_loss(outputs, wanted, recipe.temperature)
+            loss = (1 - recipe.distillation) * loss + recipe.distillation * divergence
+        return loss if self._features is None else loss + recipe.feature_distillation * self._features.loss()
 
     def state(self) -> dict[str, Any]:
         """Plain tensors and numbers."""

@@ -97,6 +97,7 @@ def _apart(one: Path, other: Path) -> float:
         (None, ("crop", "flip", "erase", "trivial_augment"), {}),
         (None, ("crop",), {"mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1}),
         (None, (), {"ema": 0.5, "clip": 0.5, "distillation": 0.5, "optimizer": "adamw", "lr": 0.005}),
+        (None, (), {"feature_distillation": 10.0, "feature_layers": ["layer2.*"]}),
         (None, (), {"batch_size": 4000}),
         (PLAN, ("crop", "flip"), {}),
     ],
