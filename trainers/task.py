@@ -39,13 +39,13 @@ class Task:
     def train_loss(self, outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """The mean over a batch, for training."""
         if self.loss is not None:
-            return self.loss(outputs.float(), labels)
+            return _asked(self.loss, "loss", outputs, labels)
         return functional.cross_entropy(outputs.float(), labels, label_smoothing=label_smoothing)
 
     def total_loss(self, outputs: Tensor, labels: Tensor) -> float:
         """The loss of a batch times its images."""
         if self.loss is not None:
-            return float(self.loss(outputs.float(), labels)) * len(labels)
+            return float(_asked(self.loss, "loss", outputs, labels)) * len(labels)
         return float(functional.cross_entropy(outputs.float(), labels, reduction="sum"))
 
     def scores(self, outputs: Tensor, labels: Tensor) -> NDArray[Any]:
@@ -55,7 +55,7 @@ class Task:
         """
         if self.metric is None:
             return (outputs.argmax(1) == labels).cpu().numpy()
-        found = self.metric(outputs.float(), labels)
+        found = _asked(self.metric, "metric", outputs, labels)
         if problem := _metric_problem(found, len(labels)):
             raise UserError(f"task.metric: {problem}")
         values = found.detach().cpu().to(torch.float64)
@@ -64,6 +64,22 @@ class Task:
         if problem := _range_problem(values):
             raise UserError(f"task.metric: {problem}")
         return values.numpy()
+
+
+def _asked(function: Function, key: str, outputs: Tensor, labels: Tensor) -> Tensor:
+    """What a user's function makes of a batch. Raises `UserError` where it fails on this one: not all can be tried before."""
+    try:
+        return function(outputs.float(), labels)
+    except (UserError, MemoryError, torch.OutOfMemoryError):
+        raise  # too much memory is the plan's fault
+    except Exception as error:
+        raise UserError(f"task.{key}: {_failure(error, outputs, labels)}; mend it") from error
+
+
+def _failure(error: Exception, outputs: Tensor, labels: Tensor) -> str:
+    reason = " ".join(str(error).split())
+    shapes = f"outputs {tuple(outputs.shape)} and labels {tuple(labels.shape)}"
+    return f"fails on {shapes}: {type(error).__name__}: {reason}"
 
 
 #: What is done unless a user brings something else.
@@ -120,9 +136,7 @@ def _called(function: Function, outputs: Tensor, labels: Tensor) -> Tensor | str
     try:
         return function(outputs, labels)
     except Exception as error:
-        reason = " ".join(str(error).split())
-        shapes = f"outputs {tuple(outputs.shape)} and labels {tuple(labels.shape)}"
-        return f"fails on {shapes}: {type(error).__name__}: {reason}"
+        return _failure(error, outputs, labels)
 
 
 def _tried_loss(loss: Function, classes: int) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from pqsearch.drop import drop_of
@@ -32,6 +33,7 @@ from trainers.task import CLASSIFY, Task, accuracy_of, checked_task, task_of
 
 OWN = """
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 def focal(outputs, labels, *, gamma=2.0):
@@ -265,3 +267,21 @@ def test_the_same_plan_scores_the_same_by_a_task_that_is_given_and_by_default(tm
     plain, given = evaluate_item(context, item), evaluate_item(replace(context, task=own), item)
     assert plain.accuracy is not None and given.accuracy is not None and plain.loss is not None
     assert given.accuracy.value == pytest.approx(plain.accuracy.value) and given.loss == pytest.approx(plain.loss)
+
+
+def test_functions_that_fail_on_a_batch_of_real_images_say_so_in_a_line() -> None:
+    def wants_few(outputs: Tensor, labels: Tensor) -> Tensor:
+        raise ValueError(f"only\n{len(labels) // 2} fit")
+
+    task = Task(wants_few, wants_few)
+    outputs, labels = torch.zeros(64, 10), torch.zeros(64, dtype=torch.int64)
+    line = r"fails on outputs \(64, 10\) and labels \(64,\): ValueError: only 32 fit; mend it$"
+    for key, call in (("loss", task.train_loss), ("loss", task.total_loss), ("metric", task.scores)):
+        with pytest.raises(UserError, match=rf"^task\.{key}: {line}"):
+            call(outputs, labels)
+
+    def exhausts(outputs: Tensor, labels: Tensor) -> Tensor:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        Task(exhausts).train_loss(outputs, labels)
