@@ -54,9 +54,11 @@ format: $(VENV)/installed-test  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed  ## every benchmark that needs no data of yours
+bench: $(VENV)/installed-test  ## every benchmark that needs no data of yours
 	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/large_networks.py
 	$(BIN)/python benchmarks/proposals.py
 	$(BIN)/python benchmarks/forecast.py
 	$(BIN)/python benchmarks/journal.py

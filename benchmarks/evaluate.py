@@ -35,9 +35,17 @@ MOST_BYTES = 1.5e9
 PHASES = ("surgery", "calibrate", "train", "save", "score")
 
 
-def measure(name: str, spec: Spec, candidates: int) -> list[Row]:
+def measure(
+    name: str,
+    spec: Spec,
+    candidates: int,
+    *,
+    threads: int = 1,
+    most_bytes: float = MOST_BYTES,
+    most_surgery: float | None = None,
+) -> list[Row]:
     """Load time, the phases of the later candidates (medians), and the resident size afterwards."""
-    set_threads(1)
+    set_threads(threads)
     plan = (space := prepare(spec).space).decode(seeds(space)[-1].genes)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -61,11 +69,12 @@ def measure(name: str, spec: Spec, candidates: int) -> list[Row]:
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     rows = [Row(f"{name}: load, once a worker", load, "s")]
     for phase in PHASES:
-        rows.append(Row(f"{name}: {phase}", statistics.median(row[phase] for row in phases[1:]), "s"))
+        value, bar = statistics.median(row[phase] for row in phases[1:]), most_surgery if phase == "surgery" else None
+        rows.append(Row(f"{name}: {phase}", value, "s", bar, bar is None or value <= bar))
     unaccounted = statistics.median(wall - sum(row.values()) for wall, row in zip(walls[1:], phases[1:], strict=True))
     rows.append(Row(f"{name}: candidate after the first", statistics.median(walls[1:]), "s"))
     rows.append(at_most(f"{name}: of that in no phase (loading would be here)", unaccounted, "s", 0.05))
-    rows.append(at_most(f"{name}: worker's largest resident size", resident, "bytes", MOST_BYTES))
+    rows.append(at_most(f"{name}: worker's largest resident size", resident, "bytes", most_bytes))
     return rows
 
 

@@ -59,6 +59,11 @@ def worker_problems(spec: Spec) -> list[str]:
     problems = []
     if spec.workers.gpus and not torch.cuda.is_available():
         problems.append(f"workers.gpus: torch sees no GPU on this machine, got {spec.workers.gpus:g}; set it to 0")
+    elif (wanted := spec.workers.count * spec.workers.gpus) > torch.cuda.device_count():
+        problems.append(
+            f"workers.gpus: {spec.workers.count} workers of {spec.workers.gpus:g} gpus need {wanted:g}, torch sees "
+            f"{torch.cuda.device_count()} on this machine; lower workers.count or workers.gpus"
+        )
     cores = os.cpu_count() or 1
     wanted = spec.workers.count * spec.workers.cpus
     if wanted > cores:

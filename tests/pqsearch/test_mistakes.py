@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 
 from pqsearch.cli import main
-from tests.conftest import write_spec
+from pqsearch.prepare import worker_problems
+from pqsearch.spec import parse_spec
+from tests.conftest import small_spec, write_spec
 
 
 @dataclass(frozen=True)
@@ -358,3 +360,15 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_trained(tmp_path: Pa
     assert done.returncode == 2
     assert done.stderr.startswith("workers.gpus: torch sees no GPU on this machine, got 0.5")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("count", "gpus", "fits"), [(4, 0.5, True), (3, 1, False), (5, 0.5, False), (2, 1, True)])
+def test_workers_need_no_more_gpus_than_torch_sees(
+    count: int, gpus: float, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A machine with two of them, of which there is none here.
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    spec = parse_spec(small_spec(workers={"count": count, "cpus": 0.1, "gpus": gpus}))
+    line = f"workers.gpus: {count} workers of {gpus:g} gpus need {count * gpus:g}, torch sees 2 on this machine"
+    assert [problem.startswith(line) for problem in worker_problems(spec)] == ([] if fits else [True])
