@@ -113,6 +113,7 @@ FLOORS = (
         "pqsearch.correlating",
         "pqsearch.latency",
         "pqsearch.pipeline",
+        "pqsearch.in_memory",
         "pqsearch.check",
         "pqsearch.applying",
         "pqsearch.dashboard",
