@@ -120,6 +120,8 @@ FLOORS = (
     ),
     (
         "pqsearch.cli",
+        "pqsearch.spec_commands",
+        "pqsearch.study_commands",
         "pqsearch.dashboard_command",
         "pqsearch.job_commands",
         "pqsearch.runs_command",

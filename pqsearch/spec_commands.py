@@ -1,0 +1,116 @@
+"""`pqsearch run` and its stages one by one, and what looks at a spec without searching: `check`, `latency`, `evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+Add = Callable[[str, str, str, Any], argparse.ArgumentParser]
+With = Callable[[argparse.ArgumentParser], argparse.ArgumentParser]
+
+_STAGES = {
+    "run": "the whole chain: baseline, search, fine-tune, export, report",
+    "baseline": "train the float network, or adapt the weights that the spec names",
+    "search": "search plans (trains the baseline first if there is none)",
+    "finetune": "fully fine-tune the leading plans, or the one named by --plan",
+    "export": "write the winner in the formats of [export]",
+    "report": "write summary.json and report.html from what the run has",
+}
+
+
+def add(add_command: Add, with_spec: With, with_overrides: With) -> None:
+    """Make the subcommands."""
+    for name, meaning in _STAGES.items():
+        command = with_spec(add_command(name, meaning, f"pqsearch {name} examples/digits.toml", _stage(name)))
+        command.add_argument("-v", "--verbose", action="store_true", help="show Ray's own messages")
+        if name == "finetune":
+            command.add_argument("--plan", metavar="PLAN.json", help="a plan from anywhere, instead of the search's")
+    check = with_spec(
+        add_command("check", "validate a spec whole, without training", "pqsearch check examples/digits.toml", _check)
+    )
+    check.add_argument("--time", action="store_true", help="measure one evaluation and say what the run will take")
+    clock = with_spec(
+        add_command(
+            "latency", "measure what each layer takes on this machine, for the budget latency_ms",
+            "pqsearch latency examples/digits.toml --out latency.json", _latency,
+        )
+    )  # fmt: skip
+    clock.add_argument("--out", metavar="FILE", required=True, help="the table, for [latency] table")
+    clock.add_argument("--batch-size", type=int, default=1, help="images computed together (1)")
+    clock.add_argument("--repeats", type=int, default=30, help="times each measurement is made; the median counts (30)")
+    clock.add_argument("--threads", type=int, help="threads of torch (workers.cpus)")
+    evaluate = add_command(
+        "evaluate", "measure a run's exported network, or a spec's bare checkpoint, on the test images",
+        "pqsearch evaluate runs/digits", _evaluate,
+    )  # fmt: skip
+    evaluate.add_argument("target", metavar="RUN_DIR|SPEC", help="a run directory, or a spec with model.weights")
+    with_overrides(evaluate)
+
+
+def _stage(name: str) -> Any:
+    def command(options: argparse.Namespace) -> int:
+        from pqsearch.spec import load_spec
+
+        spec = load_spec(options.spec, options.set)  # before torch loads: a typo answers at once
+        from pqsearch.pipeline import opened
+
+        with opened(spec, verbose=options.verbose) as pipeline:
+            if name == "run":
+                pipeline.all()
+            elif name == "finetune":
+                pipeline.finetune(options.plan)
+            else:
+                getattr(pipeline, name)()
+            run = pipeline.run
+        _say_where(run)
+        return 0
+
+    return command
+
+
+def _say_where(run: Any) -> None:
+    from pqsearch.tables import summary_table
+
+    summary = run.read(run.summary)
+    if summary is not None:
+        print(summary_table(summary))
+    for meaning, path in (("plan", run.plan), ("weights", run.model), ("summary", run.summary), ("report", run.report)):
+        if path.is_file():
+            print(f"{meaning:8} {path}")
+    if run.store is not None:
+        print(f"store    {run.where}")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from pqsearch.spec import load_spec
+
+    spec = load_spec(options.spec, options.set)
+    from pqsearch.check import check
+
+    check(spec, measure_time=options.time, say=print)
+    return 0
+
+
+def _latency(options: argparse.Namespace) -> int:
+    from pqsearch.spec import load_spec
+
+    spec = load_spec(options.spec, options.set)
+    from pqsearch.latency import measure_latency
+
+    table = measure_latency(
+        spec, options.out, batch_size=options.batch_size, repeats=options.repeats, threads=options.threads
+    )
+    print(f"{options.out}: {len(table['layers'])} layers on {table['device']}, threads {table['threads']}")
+    print(
+        f"name it in the spec as [latency] table = {json.dumps(options.out)}, then latency_ms is a cost like the others"
+    )
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from pqsearch.check import evaluate
+
+    print(json.dumps(evaluate(options.target, options.set), indent=2))
+    return 0
