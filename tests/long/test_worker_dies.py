@@ -86,7 +86,8 @@ def test_an_interrupted_search_says_so_and_the_same_command_continues(tmp_path: 
         for entry in row["measurements"]
     ]
     assert len(paid) == len(set(paid))
-    assert len(begun) - len(set(begun)) <= 4  # what two workers were at, twice
+    # What two workers were at, twice; and what one of them finished in the very last moment.
+    assert len(begun) - len(set(begun)) <= 6
 
 
 def test_a_second_process_is_refused_while_the_first_one_searches(tmp_path: Path) -> None:
