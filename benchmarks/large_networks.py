@@ -32,7 +32,6 @@ from pqsearch.plan import LayerPlan, Plan  # noqa: E402
 from pqsearch.spec import Spec, parse_spec  # noqa: E402
 from trainers.build import build_model  # noqa: E402
 from trainers.compress import calibrate_steps, compress  # noqa: E402
-from trainers.device import set_threads  # noqa: E402
 from trainers.layers import trace  # noqa: E402
 from trainers.loop import Recipe, Trainer  # noqa: E402
 
@@ -81,7 +80,7 @@ def steps_beside_plain_torch(network: str, steps: int) -> list[Row]:
 
     whole = fresh().eval()
     traced = trace(whole, SHAPE)
-    plan = Plan({layer.name: LayerPlan(4, 4) for layer in traced.info.layers})
+    plan = Plan(layers={layer.name: LayerPlan(4, 4) for layer in traced.info.layers})
     quantised = compress(whole, plan, traced=traced).to(memory_format=torch.channels_last).requires_grad_(True)
     calibrate_steps(quantised, images)
     recipe = Recipe(steps=steps + 1, lr=0.01, amp=False)
@@ -116,7 +115,6 @@ def _measured(network: str, steps: int) -> list[Row]:
             network, spec_of(network, Path(folder)), 3,
             threads=threads, most_bytes=MOST_BYTES, most_surgery=MOST_SURGERY,
         )  # fmt: skip
-    set_threads(threads)
     return rows + steps_beside_plain_torch(network, steps)
 
 

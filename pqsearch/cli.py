@@ -61,15 +61,15 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         return command
 
-    spec_commands.add(add, _with_spec, _with_overrides)
-    study_commands.add(add, _with_spec)
+    spec_commands.add(add)
+    study_commands.add(add)
     cluster = add(
         "cluster",
         "print the file that takes a search to a cluster, or a board of its metrics",
         "pqsearch cluster kuberay examples/digits.toml",
         None,
     )
-    cluster_command.add(cluster, _with_spec)
+    cluster_command.add(cluster)
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
         "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters, clusters"
@@ -77,25 +77,9 @@ def parser() -> argparse.ArgumentParser:
     init = add("init", "write a commented spec to start from", "pqsearch init my.toml", _init)
     init.add_argument("path", nargs="?", default="spec.toml", help="the file to write (spec.toml)")
     dashboard_command.add(add)
-    runs_command.add(add, _with_spec)
-    job_commands.add_commands(add, _with_spec)
+    runs_command.add(add)
+    job_commands.add_commands(add)
     return top
-
-
-def _with_spec(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    command.add_argument("spec", metavar="SPEC", help="the spec, a TOML file")
-    return _with_overrides(command)
-
-
-def _with_overrides(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    command.add_argument(
-        "--set",
-        metavar="SECTION.KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key of the spec; may be repeated",
-    )
-    return command
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pqsearch import rooms
+from pqsearch.arguments import with_spec
 from pqsearch.errors import UserError
 
 ROOM = "clusters"
@@ -19,9 +20,7 @@ EXAMPLES = {
 }
 
 
-def add(
-    command: argparse.ArgumentParser, with_spec: Callable[[argparse.ArgumentParser], argparse.ArgumentParser]
-) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """Make a subcommand of every file in the room."""
     targets = command.add_subparsers(metavar="TARGET", required=True)
     for name in rooms.names(ROOM):

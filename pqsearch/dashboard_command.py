@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any
 
+from pqsearch.arguments import Add
 from pqsearch.errors import UserError
 
 #: Beside Ray's own dashboard, which has 8265.
 PORT = 8280
 
 
-def add(add_command: Callable[[str, str, str, Any], argparse.ArgumentParser]) -> None:
+def add(add_command: Add) -> None:
     """Make the subcommand."""
     command = add_command(
         "dashboard", "serve a page that shows a run's search, live", "pqsearch dashboard runs/digits", run

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-import io
 import shutil
 import sys
 import tempfile
@@ -27,7 +26,9 @@ from pqsearch.pipeline import run
 from pqsearch.run_dir import RunDirectory, writable, write_atomically
 from pqsearch.spec import Spec, parse_spec, raw_spec, resolve_paths
 from pqsearch.store_url import is_url
-from trainers.as_code import built, source_of
+from trainers import files
+from trainers.as_code import rebuilt, source_of
+from trainers.baseline import plain
 from trainers.datasets._given import class_names, given_arrays, is_scaled
 from trainers.datasets.arrays import CLASSES
 
@@ -144,14 +145,11 @@ def _put_model(given: Path, model: Any, data: Path) -> tuple[str, Path]:
     # Two networks of one process must not be taken for each other, nor two in one folder overwrite each other.
     module = f"network_{hashlib.sha256(source.encode()).hexdigest()[:_DIGITS]}"
     write_atomically(given / f"{module}.py", source)
-    state, wanted = model.state_dict(), built(source).state_dict()
-    content = io.BytesIO()
-    torch.save({name: state[name].detach().cpu().to(tensor.dtype) for name, tensor in wanted.items()}, content)
-    digest = hashlib.sha256()
-    for name in wanted:
-        digest.update(state[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    state, digest = plain(rebuilt(source, model)), hashlib.sha256()
+    for tensor in state.values():
+        digest.update(tensor.numpy().tobytes())
     weights = given / f"weights-{digest.hexdigest()[:_DIGITS]}.pth"
-    write_atomically(weights, content.getvalue())
+    files.save(state, weights)
     return f"{module}:network", weights
 
 

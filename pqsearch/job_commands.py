@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pqsearch.arguments import Add, with_spec
 
 if TYPE_CHECKING:
     from cluster.head import Head, Job
@@ -16,10 +17,8 @@ POLL_SECONDS = 1.0
 #: A job that is told to stop has a minute, and Ray a moment to notice.
 STOP_SECONDS = 90.0
 
-Add = Callable[[str, str, str, Any], argparse.ArgumentParser]
 
-
-def add_commands(add: Add, with_spec: Callable[[argparse.ArgumentParser], argparse.ArgumentParser]) -> None:
+def add_commands(add: Add) -> None:
     """Add them to the command line."""
     command = with_spec(
         add(

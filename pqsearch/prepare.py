@@ -59,29 +59,20 @@ def worker_problems(spec: Spec) -> list[str]:
     problems = []
     if spec.workers.gpus and not torch.cuda.is_available():
         problems.append(f"workers.gpus: torch sees no GPU on this machine, got {spec.workers.gpus:g}; set it to 0")
-    elif (wanted := spec.workers.count * spec.workers.gpus) > torch.cuda.device_count():
-        problems.append(
-            f"workers.gpus: {spec.workers.count} workers of {spec.workers.gpus:g} gpus need {wanted:g}, torch sees "
-            f"{torch.cuda.device_count()} on this machine; lower workers.count or workers.gpus"
-        )
     cores = os.cpu_count() or 1
-    wanted = spec.workers.count * spec.workers.cpus
-    if wanted > cores:
-        problems.append(
-            f"workers.count: {spec.workers.count} workers of {spec.workers.cpus:g} cpus need {wanted:g} cores, "
-            f"this machine has {cores}; lower workers.count or workers.cpus"
-        )
-    for key, processes in shared_trainings(spec):
-        wanted, gpus = processes * spec.workers.cpus, processes * spec.workers.gpus
-        if wanted > cores:
+    crowds = [("workers.count", "workers", spec.workers.count)]
+    crowds += [(f"{key}.workers", "processes", processes) for key, processes in shared_trainings(spec)]
+    for key, who, number in crowds:
+        if (wanted := number * spec.workers.cpus) > cores:
             problems.append(
-                f"{key}.workers: {processes} processes of {spec.workers.cpus:g} cpus need {wanted:g} cores, this machine has "
-                f"{cores}; lower {key}.workers or workers.cpus"
+                f"{key}: {number} {who} of {spec.workers.cpus:g} cpus need {wanted:g} cores, this machine has {cores}; "
+                f"lower {key} or workers.cpus"
             )
-        if torch.cuda.is_available() and gpus > torch.cuda.device_count():
+        if torch.cuda.is_available() and (wanted := number * spec.workers.gpus) > (seen := torch.cuda.device_count()):
+            where, also = ("workers.gpus", " or workers.gpus") if who == "workers" else (key, "")
             problems.append(
-                f"{key}.workers: {processes} processes of {spec.workers.gpus:g} gpus need {gpus:g}, torch sees "
-                f"{torch.cuda.device_count()} on this machine; lower {key}.workers"
+                f"{where}: {number} {who} of {spec.workers.gpus:g} gpus need {wanted:g}, torch sees {seen} on this machine; "
+                f"lower {key}{also}"
             )
     return problems
 

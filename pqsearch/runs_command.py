@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from typing import Any
+
+from pqsearch.arguments import Add, with_spec
 
 
-def add(
-    add_command: Callable[[str, str, str, Any], argparse.ArgumentParser],
-    with_spec: Callable[[argparse.ArgumentParser], argparse.ArgumentParser],
-) -> None:
+def add(add_command: Add) -> None:
     """Make the subcommands."""
     listing = add_command(
         "runs", "list the runs under a folder, what they found and how far they are", "pqsearch runs runs", _runs

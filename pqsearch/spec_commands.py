@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from typing import Any
 
-Add = Callable[[str, str, str, Any], argparse.ArgumentParser]
-With = Callable[[argparse.ArgumentParser], argparse.ArgumentParser]
+from pqsearch.arguments import Add, with_overrides, with_spec
 
 _STAGES = {
     "run": "the whole chain: baseline, search, fine-tune, export, report",
@@ -20,7 +18,7 @@ _STAGES = {
 }
 
 
-def add(add_command: Add, with_spec: With, with_overrides: With) -> None:
+def add(add_command: Add) -> None:
     """Make the subcommands."""
     for name, meaning in _STAGES.items():
         command = with_spec(add_command(name, meaning, f"pqsearch {name} examples/digits.toml", _stage(name)))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pqsearch.arguments import Add, with_spec
 from pqsearch.errors import UserError
 
 
-def add(
-    add_command: Callable[[str, str, str, Any], argparse.ArgumentParser],
-    with_spec: Callable[[argparse.ArgumentParser], argparse.ArgumentParser],
-) -> None:
+def add(add_command: Add) -> None:
     """Make the subcommands."""
     show = add_command("show", "print what a run has found so far", "pqsearch show runs/digits", _show)
     show.add_argument("run_dir", metavar="RUN_DIR")

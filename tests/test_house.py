@@ -16,6 +16,7 @@ PACKAGES = ("pqsearch", "search_spaces", "trainers", "cluster")
 FLOORS = (
     (
         "pqsearch.errors",
+        "pqsearch.arguments",
         "pqsearch.hidden",
         "pqsearch.store_url",
         "pqsearch.plan",

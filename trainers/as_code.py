@@ -37,7 +37,7 @@ def source_of(model: nn.Module, input_shape: tuple[int, ...]) -> str:
         graph = _graph(model)
         code = graph.python_code("self")
         source = _module(model, graph, code.src, code.globals)
-        _same(model, built(source), input_shape)
+        _same(model, rebuilt(source, model), input_shape)
     except UserError:
         raise
     except Exception as error:  # whatever tracing, or the network's own code, makes of it
@@ -50,6 +50,13 @@ def built(source: str) -> nn.Module:
     names: dict[str, Any] = {"__name__": "network"}
     exec(compile(source, "network", "exec"), names)
     found: nn.Module = names["network"]()
+    return found
+
+
+def rebuilt(source: str, model: nn.Module) -> nn.Module:
+    """The network that a source makes, with the weights of the `model` that it was written down from."""
+    found, state = built(source), model.state_dict()
+    found.load_state_dict({name: state[name] for name in found.state_dict()})
     return found
 
 
@@ -195,8 +202,6 @@ def _is_plain(value: Any) -> bool:
 
 
 def _same(model: nn.Module, written: nn.Module, input_shape: tuple[int, ...]) -> None:
-    state = model.state_dict()
-    written.load_state_dict({name: state[name] for name in written.state_dict()})
     images = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted, found = model.eval()(images), written.eval()(images)

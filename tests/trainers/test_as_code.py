@@ -9,14 +9,11 @@ from torch.nn import functional
 
 from pqsearch.errors import UserError
 from tests.trainers import nets
-from trainers.as_code import built, source_of
+from trainers.as_code import rebuilt, source_of
 
 
 def _again(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    found = built(source_of(model, shape))
-    state = model.state_dict()
-    found.load_state_dict({name: state[name] for name in found.state_dict()})
-    return found
+    return rebuilt(source_of(model, shape), model)
 
 
 @pytest.mark.parametrize(

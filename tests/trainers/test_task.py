@@ -33,7 +33,6 @@ from trainers.task import CLASSIFY, Task, accuracy_of, checked_task, task_of
 
 OWN = """
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 def focal(outputs, labels, *, gamma=2.0):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pqsearch.errors import UserError
 from trainers.datasets import _sequences
@@ -24,7 +25,7 @@ def is_scaled(source: Any, where: str) -> bool:
         return not np.issubdtype(np.asarray(source[0][:1]).dtype, np.integer)
     data = _dataset(source, where)
     image = data[0][0] if len(data) else None
-    return not hasattr(image, "getbands") and np.asarray(image).dtype.kind == "f"
+    return not isinstance(image, Image.Image) and np.asarray(image).dtype.kind == "f"
 
 
 def given_arrays(
@@ -86,7 +87,7 @@ class _Bytes:
 
     def __getitem__(self, index: int) -> Any:
         item = self._data[index]
-        if not isinstance(item, (tuple, list)) or len(item) != 2 or hasattr(item[0], "getbands"):
+        if not isinstance(item, (tuple, list)) or len(item) != 2 or isinstance(item[0], Image.Image):
             return item
         image = np.asarray(item[0])
         return (self._unscaled(image, index) if image.dtype.kind == "f" else image), item[1]
