@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from heapq import heappop, heappush
 
+from pqsearch.claims import Claims
 from pqsearch.study_fold import Fold, Key, Task
 
 
@@ -22,9 +23,11 @@ class Leases:
         self._held: dict[str, dict[Key, None]] = {}
         self._shares: dict[str, str] = {}  # by seat, the GPU that it shares with others
         self._kept: dict[str, Key] = {}  # GPUs that are kept free for a task, or have been given to it
+        self._claims = Claims()
 
     def __len__(self) -> int:
-        return len(self._holders)
+        """Tasks that a seat holds, or may hold."""
+        return len(self._holders) + len(self._claims)
 
     @property
     def busy(self) -> int:
@@ -36,14 +39,26 @@ class Leases:
         if shares is not None:
             self._shares[seat] = shares
 
-    def hand(self, seat: str, number: int, holding: Collection[Key] = (), more: bool = True) -> list[Key]:
-        """Up to `number` tasks for a seat that knows of those it is `holding`: first what it was handed and does not know
-        of, then, if there may be `more`, others. What it holds without having been handed it here, because the study has begun
-        anew meanwhile, is its own.
-        """
+    def keep(self) -> None:
+        """The study has begun anew among workers that go on: whatever is open may be with one of them."""
+        self._claims.keep(self._state.open)
+
+    def expect(self, seats: Iterable[str]) -> None:
+        """All who may hold what is kept: once each of them has claimed, or given back, the rest goes to anybody."""
+        self._free(self._claims.expect(seats))
+
+    def claim(self, seat: str, holding: Collection[Key]) -> None:
+        """A seat holds these, and nothing else that it was not handed here."""
         for key in holding:
             if key in self._state.open and key not in self._holders:
                 self._give(seat, key)
+        self._free(self._claims.said(seat))
+
+    def hand(self, seat: str, number: int, holding: Collection[Key] = (), more: bool = True) -> list[Key]:
+        """Up to `number` tasks for a seat that knows of those it is `holding`: first what it was handed and does not know
+        of, then, if there may be `more`, others. What it holds without having been handed it here it claims.
+        """
+        self.claim(seat, holding)
         mine = self._held.get(seat, {})
         found = [key for key in mine if key not in holding][:number]
         while more and len(found) < number:
@@ -57,6 +72,7 @@ class Leases:
 
     def _give(self, seat: str, key: Key) -> dict[Key, None]:
         """All that a seat holds with one more."""
+        self._claims.take(key)
         self._holders[key] = seat
         mine = self._held.setdefault(seat, {})
         mine[key] = None
@@ -75,6 +91,7 @@ class Leases:
 
     def end(self, key: Key) -> None:
         """A task is over, or stays on its rung: nobody holds it any more."""
+        self._claims.take(key)
         holder = self._holders.pop(key, None)
         if holder is not None:
             del self._held[holder][key]
@@ -89,10 +106,12 @@ class Leases:
         gpu = self._shares.pop(seat, None)
         if gpu is not None and gpu not in self._shares.values():
             self._kept.pop(gpu, None)
+        self._free(self._claims.said(seat))
         return keys
 
     def put_back(self, key: Key) -> None:
         """A task waits again."""
+        self._claims.take(key)
         holder = self._holders.pop(key, None)
         if holder is not None:
             self._held.get(holder, {}).pop(key, None)
@@ -142,10 +161,14 @@ class Leases:
         while self._waiting:
             key = self._waiting[0][-1]
             task = self._state.open.get(key)
-            if task is not None and key not in self._holders:
+            if task is not None and key not in self._holders and key not in self._claims:
                 return task
             heappop(self._waiting)
         return None
+
+    def _free(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._wait(key)
 
     def _wait(self, key: Key) -> None:
         id, repeat = key

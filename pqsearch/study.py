@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,7 @@ class Study:
             self._seats.displaced(known)
         self._seats.take(seat, incarnation)
         self._leases.sit(seat, capacity.get("shares"))
+        self._leases.claim(seat, [])
 
     def exchange(self, calls: Sequence[Call]) -> list[Answer]:
         """Take in what all callers bring, then answer them all: two commits, however many there are."""
@@ -177,9 +178,20 @@ class Study:
             self._leases.sit(seat, shares)
         return lives
 
-    def expect(self, seat: str) -> None:
-        """Somebody sits there, of whom a study that has begun anew has not heard yet."""
-        self._seats.expect(seat)
+    def resume(self) -> None:
+        """This study has begun anew among workers that go on: what one of them may be at waits until they have said so."""
+        self._leases.keep()
+
+    def expect(self, seats: Collection[str]) -> None:
+        """All that work, of whom a study that has begun anew may not have heard yet."""
+        for seat in seats:
+            self._seats.expect(seat)
+        self._leases.expect(seats)
+
+    def claim(self, seat: str, incarnation: str, holding: Sequence[Key]) -> None:
+        """What a worker holds that has noticed that the study has begun anew; what it has finished it has handed in before."""
+        if self._seats.lives(seat, incarnation):
+            self._leases.claim(seat, holding)
 
     def give_up(self, seat: str, reason: str) -> None:
         """A worker is silent. It counts as one that died, is given nothing more, and what it still brings counts once."""

@@ -87,6 +87,7 @@ FLOORS = (
         "pqsearch.halving",
         "pqsearch.asking",
         "pqsearch.confirming",
+        "pqsearch.claims",
         "pqsearch.leases",
         "pqsearch.heartbeats",
         "pqsearch.study_metrics",

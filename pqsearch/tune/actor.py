@@ -54,6 +54,8 @@ class StudyService:
         """Opened on first use, not in the constructor: what goes wrong then reaches the caller as it is."""
         if self._opened is None:
             self._opened = open_study(*self._arguments)
+            if ray.get_runtime_context().was_current_actor_reconstructed:
+                self._opened.study.resume()
             self._mirror = self._opened.mirror
             exported = Exported(self._arguments[0].study.name, Meter(self._opened.study, time.monotonic))
             self._exporting = asyncio.get_running_loop().create_task(exported.keep_up())
@@ -99,17 +101,24 @@ class StudyService:
     async def fail(self, seat: str, id: int, reason: str, repeat: int) -> None:
         self._study.fail(seat, id, reason, repeat)
 
-    async def beat(self, seat: str, incarnation: str, worker: Any, shares: str | None, seated: bool) -> bool:
-        """A sign of life, also from a worker that still loads its data; False tells it that it was given up."""
+    async def beat(self, seat: str, incarnation: str, worker: Any, shares: str | None, seated: bool) -> int | None:
+        """A sign of life, also from a worker that still loads its data. The study's epoch, by which a worker knows that the
+        study has begun anew; None tells it that it was given up.
+        """
         if seated and not self._study.beat(seat, incarnation, shares):
-            return False
+            return None
         self._watch(seat, worker)
-        return True
+        return self._study.state.epoch
+
+    async def claim(self, epoch: int, seat: str, incarnation: str, holding: list[tuple[int, int]]) -> None:
+        """What a worker held when it noticed that epoch; sent again to a later one it says nothing."""
+        if epoch == self._study.state.epoch:
+            self._study.claim(seat, incarnation, holding)
 
     async def expect(self, workers: Mapping[str, Any]) -> None:
         """Workers that run, by seat: a study that has begun anew must notice also those of them that never speak again."""
+        self._study.expect(workers.keys())
         for seat, worker in workers.items():
-            self._study.expect(seat)
             if seat not in self._beats:
                 self._watch(seat, worker)
 

@@ -90,6 +90,12 @@ class Lane:
             if self._answer is not None:  # results may have gone with the question for more
                 self._receive()
 
+    def holding(self) -> list[Key]:
+        """All that this worker is at or will be at, once everything else is acknowledged."""
+        with self._lock:
+            self.flush()
+            return self._keys()
+
     def _plan_ahead(self, item: Item) -> None:
         """Ask when what is held will be done soon. Behind an item with another rung comes what the study decides then."""
         if self._answer is not None or not all(one.last for one in (item, *self._held)):
@@ -117,10 +123,13 @@ class Lane:
     def _ask(self) -> None:
         # A study that begins anew may hear calls in another order: asked before it knows these, it would hand them out again.
         self._settle()
-        holding = [(item.id, item.repeat) for item in (self._current, *self._held) if item is not None]
+        holding = self._keys()
         results, self._results = self._results, []
         self._reported = self._clock()
         self._answer = self._clock(), self._begin(results, self._number(), holding)
+
+    def _keys(self) -> list[Key]:
+        return [(item.id, item.repeat) for item in (self._current, *self._held) if item is not None]
 
     def _number(self) -> int:
         """Items worth asking for at once: those of a moment, by the slowest rung known."""

@@ -62,8 +62,7 @@ class Worker(tune.Trainable):
             **self.capacity(),
         }
         ray.get(self.study.join.remote(self.seat, self.incarnation, capacity))
-        self.beats.seated = True
-        self.lane = Lane(self._begin, time.monotonic)
+        self.lane = self.beats.lane = Lane(self._begin, time.monotonic)
 
     def __repr__(self) -> str:
         """Ray's dashboard and logs show it."""

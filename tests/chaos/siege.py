@@ -142,6 +142,8 @@ class Siege:
             for words in former.orphans():
                 self._complain(f"{name}: left behind: {words.strip()[:100]}")
         self.tally.lost, self.tally.twice = len(self._ledger.lost), len(self._ledger.twice)
+        for what, keys in (("lost", self._ledger.lost), ("begun once more", self._ledger.twice)):
+            self.tally.complaints += [f"{what}: candidate, rung, repeat {key}" for key in sorted(keys)]
         self.tally.proposed_alike, self.tally.proposals = compared(load_spec(self._spec), run)
         if self.tally.proposed_alike < self.tally.proposals:
             self._complain("an unbroken search proposes others")

@@ -105,6 +105,45 @@ def test_a_study_that_begins_anew_leaves_seats_what_they_hold() -> None:
     assert leases.give_back("b") == [(0, 0), (1, 0), (2, 0)]
 
 
+def test_what_may_be_with_a_worker_is_given_to_nobody_until_all_have_said_what_they_hold() -> None:
+    state = _state((0, 0), (1, 0), (2, 0))
+    leases = Leases(state)
+    leases.keep()
+    assert len(leases) == 3
+    assert leases.hand("b", 1) == [], "a may be at it"
+    leases.expect(["a", "b"])
+    assert leases.hand("b", 1) == []
+    leases.claim("a", [(0, 0)])
+    assert leases.hand("b", 3) == [(1, 0), (2, 0)]
+    assert leases.give_back("a") == [(0, 0)]
+
+
+def test_who_is_gone_or_speaks_before_anybody_is_expected_is_waited_for_no_more() -> None:
+    state = _state((0, 0), (1, 0))
+    leases = Leases(state)
+    leases.keep()
+    leases.give_back("a")
+    leases.claim("b", [])
+    leases.expect(["a", "b", "c"])
+    assert leases.hand("b", 2) == []
+    leases.give_back("c")
+    assert leases.hand("b", 2) == [(0, 0), (1, 0)]
+
+
+def test_what_is_over_or_comes_after_the_new_beginning_is_not_kept() -> None:
+    state = _state((0, 0), (1, 0))
+    leases = Leases(state)
+    leases.keep()
+    del state.open[0, 0]
+    leases.end((0, 0))
+    assert len(leases) == 1
+    state.tasks[2, 0] = state.open[2, 0] = Task(2, 0)
+    state.opened_tasks.append((2, 0))
+    assert leases.hand("a", 3) == [(2, 0)]
+    leases.put_back((1, 0))
+    assert leases.hand("b", 1) == [(1, 0)]
+
+
 def test_what_has_ended_is_nobodys() -> None:
     state = _state((0, 0))
     leases = Leases(state)

@@ -171,8 +171,7 @@ def test_a_study_that_begins_anew_knows_its_workers_by_their_beats(tmp_path: Pat
     (item,) = _items(study, "a")
     journal.close()
     study, _ = _open(tmp_path / "j", Settings(evaluations=4))
-    study.expect("a")
-    study.expect("b")
+    study.expect(["a", "b"])
     assert study.beat("a", "1")
     assert study.progress()["workers"] == 2
     study.exchange([Call("a", [], 1, [(item.id, item.repeat)])])
@@ -183,6 +182,23 @@ def test_a_study_that_begins_anew_knows_its_workers_by_their_beats(tmp_path: Pat
         study.leave(seat, None, "the worker died", died=True)
         study.join(seat, f"{seat}2", {})
         assert study.aborted is None
+
+
+def test_a_study_that_begins_anew_gives_nobody_what_another_is_at(tmp_path: Path) -> None:
+    study, journal = _open(tmp_path / "j", Settings(evaluations=3))
+    for seat in "ab":
+        study.join(seat, "1", {})
+    (first,), (second,) = _items(study, "a"), _items(study, "b")
+    journal.close()
+    study, _ = _open(tmp_path / "j", Settings(evaluations=3))
+    study.resume()
+    assert [item.id for item in _items(study, "b", 3)] == [2], "what is new may be begun"
+    study.expect(["a", "b"])
+    assert study.beat("a", "1")
+    study.report("a", [_result(first)])
+    study.claim("a", "1", [])
+    assert second in _items(study, "c", 3), "a holds nothing more, and b did not say that it does"
+    assert not study.aborted
 
 
 def test_a_worker_that_falls_silent_before_it_sat_down_counts_as_a_failed_set_up(tmp_path: Path) -> None:

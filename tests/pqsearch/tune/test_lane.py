@@ -130,6 +130,21 @@ def test_more_is_asked_for_only_when_all_results_on_their_way_are_acknowledged()
     assert any(results and not number for results, number, _ in desk.asked), "results did travel by themselves"
 
 
+def test_what_a_worker_holds_is_said_once_its_results_are_acknowledged_and_its_answer_is_there() -> None:
+    clock, desk = Clock(), Desk(total=20)
+    lane = Lane(desk, clock)
+    _evaluate(lane, clock, 0.01)
+    done = _evaluate(lane, clock, 0.01)
+    current = lane.next()
+    assert current is not None
+    holding = lane.holding()
+    assert holding[0] == (current.id, 0) and len(holding) > 1
+    assert done.id in [id for ids, *_ in desk.asked for id in ids]
+    lane.done(current, _result(current), 0.01)
+    follow = [lane.next() for _ in holding[1:]]
+    assert [(item.id, item.repeat) for item in follow if item is not None] == holding[1:]
+
+
 def test_a_failed_exchange_is_not_swallowed() -> None:
     def broken(results: Sequence[Result], number: int, holding: Sequence[Key]) -> Callable[[], Mapping[str, Any]]:
         def answered() -> Mapping[str, Any]:
