@@ -1,12 +1,13 @@
 """What the service costs beside the evaluations: workers kept busy, evaluations a second, and the study by itself.
 
-    python benchmarks/engine.py [--only busy rate core] [--json FILE]
+    python benchmarks/engine.py [--only busy rate core mirror] [--json FILE]
 
 `busy`: 16 workers whose evaluations sleep a second, after start-up. `rate`: evaluations that do nothing, through workers, study,
 journal and Tune. Beside both, in the same run: Ray Tune with a trial per candidate and reused actors, Ray Tune with OptunaSearch, and
 Optuna's own processes on a journal. `core`: the study alone, simulated:
 100,000 evaluations on 1,000 workers (genetic, 63 knobs of ResNet-32 under three budgets, repair and costs included), and what
-one evaluation costs after 1,000, 10,000 and 100,000 of them.
+one evaluation costs after 1,000, 10,000 and 100,000 of them. `mirror`: evaluations a second that the Optuna mirror takes in, of such
+a study, the last of 2,000.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from _times import Times
 
 from pqsearch import environment
 from pqsearch.journal.memory import MemoryJournal
+from pqsearch.journal.optuna_mirror import Mirror
 from pqsearch.open_study import make_study
 from pqsearch.simulated_landscapes import MadeUp
 from pqsearch.simulator import Clock, Pace, simulate
@@ -53,11 +55,13 @@ CORE: dict[str, Any] = {
     "rungs": [{"kind": "calibrate"}],
 }
 MARKS = (1_000, 10_000, 100_000)
+#: Evaluations in the mirror, and the last so many of them that are timed: it gets slower, if at all, as it grows.
+MIRRORED, MIRRORED_LAST = 2_000, 500
 
 
 def main() -> int:
     parser = json_argument(__doc__ or "")
-    parts = {"core": core, "rate": rate, "busy": busy}
+    parts = {"core": core, "mirror": mirror, "rate": rate, "busy": busy}
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
     options = parser.parse_args()
     environment.set_defaults()
@@ -107,6 +111,22 @@ def _cost_around(spent: list[tuple[int, float]], mark: int) -> float:
     low, high = (mark, 1.2 * mark) if 1.2 * mark <= total else (0.8 * mark, total - CORE_WORKERS)
     (first, since), (last, until) = (next(one for one in spent if one[0] >= count) for count in (low, high))
     return (until - since) / (last - first)
+
+
+def mirror() -> Iterator[Row]:
+    clock = Clock()
+    spec = parse_spec({**CORE, "study": {"name": "core", "evaluations": MIRRORED}})
+    study = make_study(spec, resnet_info(32), MemoryJournal(clock), clock)
+    simulate(study, clock, WORKERS, Pace([[CORE_SECONDS]]), MadeUp(study.space.levels, 0), 0)
+    rows = [study.state.row(id) for id in study.state.ended[:MIRRORED]]
+    names = [f"{row.kind}/{row.name}" for row in study.space.table.rows]
+    with tempfile.TemporaryDirectory() as folder:
+        view = Mirror(Path(folder) / "optuna.log", spec.study.name, study.space, names, spec.study.objectives)
+        view.follow(rows[:-MIRRORED_LAST])
+        began = time.perf_counter()
+        view.follow(rows[-MIRRORED_LAST:])
+        spent = time.perf_counter() - began
+    yield at_least("the Optuna mirror takes in", MIRRORED_LAST / spent, "evaluations a second", 50)
 
 
 def rate() -> Iterator[Row]:

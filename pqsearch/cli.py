@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _interrupt_on_sigterm()
     try:
         # Commands are imported when chosen: `pqsearch list` needs no torch.
-        return options.command(options)
+        with _told():
+            return options.command(options)
     except UserError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -42,6 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+
+
+class _Told(logging.Handler):
+    """What takes long says so on standard error, wherever that leads at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    logger, handler = logging.getLogger("trainers"), _Told()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -139,12 +139,12 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr * group["share"] * schedule(self.step, self.recipe)
             images, labels = self._mixed(images, labels)
+            self.optimizer.zero_grad(set_to_none=True)  # before the forward, which then has their memory
             autocast = torch.autocast(self.device.type, dtype=self.mixed, enabled=self.mixed is not None)
             with self.world.own_draws(self.recipe.seed, self.step), autocast:
                 loss = self._loss(self._forward(images), images, labels)
             if self.world.size > 1:
                 loss = loss * self.world.weight(len(labels), self.recipe.batch)
-            self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self._update()
             self.step += 1

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pqsearch.errors import UserError
+from trainers.datasets._ahead import in_order, told
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"))
 SHOWN = 5  # unreadable images named in one go
@@ -29,12 +30,12 @@ BROKEN_ARCHIVE = (tarfile.TarError, EOFError, zlib.error, OSError)
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a class of a split: its bytes, or why they cannot be read. A class folder itself has no `name`."""
+    """One image of a class of a split: its bytes, or where they are. A class folder itself has no `name`."""
 
     split: str
     label: str
     name: str | None = None
-    data: bytes | str = b""
+    data: bytes | Path = b""
 
 
 @dataclass
@@ -68,14 +69,16 @@ def decode(
     shape: tuple[int, ...] | None = None
     first = odd = ""
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # palettes with transparency and the like: the pixels are what counts
         raw = {split: stack.enter_context((into / f"{split}.raw").open("wb")) for split in splits}
-        for entry in _entries(source, splits, where):
+        entries = told(_entries(source, splits, where), f"decoding the images of {source}, once")
+        for entry, pixels in in_order(entries, lambda entry: _pixels(entry, mode, size, shorter)):
             part = parts[entry.split]
             part.labels[entry.label] += entry.name is not None
             if entry.name is None:
                 continue
             shown = "/".join(filter(None, (entry.split, entry.label, entry.name)))
-            pixels = _pixels(entry.data, mode, size, shorter)
             if isinstance(pixels, str):
                 unreadable += 1
                 if unreadable <= SHOWN:
@@ -122,11 +125,7 @@ def _folder_entries(source: Path, splits: tuple[str, ...]) -> Iterator[Entry]:
                 inner.sort()
                 for name in sorted(filter(_is_image, names)):
                     path = Path(parent, name)
-                    try:
-                        data: bytes | str = path.read_bytes()
-                    except OSError as error:
-                        data = error.strerror or str(error)
-                    yield Entry(split, folder.name, path.relative_to(folder).as_posix(), data)
+                    yield Entry(split, folder.name, path.relative_to(folder).as_posix(), path)
 
 
 def _archive_entries(source: Path, splits: tuple[str, ...]) -> Iterator[Entry]:
@@ -155,15 +154,15 @@ def _is_image(name: str) -> bool:
     return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def _pixels(data: bytes | str, mode: str, size: int | None, shorter: int | None) -> NDArray[np.uint8] | str:
+def _pixels(entry: Entry, mode: str, size: int | None, shorter: int | None) -> NDArray[np.uint8] | str:
     """Pixels (C, H, W), or what is wrong in words."""
-    if isinstance(data, str):
-        return data
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # palettes with transparency and the like: the pixels are what counts
-            with Image.open(io.BytesIO(data)) as image:
-                picture = image.convert(mode)
+        data = entry.data if isinstance(entry.data, bytes) else entry.data.read_bytes()
+    except OSError as error:
+        return error.strerror or str(error)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            picture = image.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return "not an image that Pillow knows" if isinstance(error, Image.UnidentifiedImageError) else str(error)
     if size is not None:
