@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from pqsearch.errors import UserError
 from pqsearch.open_study import seeds, target_of
@@ -127,21 +128,25 @@ def time_table(seconds: Mapping[str, float], price: float | None = None) -> str:
     return "\n".join([*lines, f"workers  {estimate_line(seconds['workers'], price)}"])
 
 
-def evaluate(target: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Test accuracy and costs of a run's network, rebuilt from plan.json and model.pth alone, or of a spec's weights."""
+def network_of(target: str | Path, overrides: Sequence[str] = ()) -> tuple[Prepared, nn.Module]:
+    """A run's exported network, or the one of a spec with `model.weights`. Raises `UserError` where there is none."""
     path = Path(target)
     if is_url(target) or path.is_dir():
         run = RunDirectory.existing(target)
         if not run.model.is_file():
             raise UserError(f"{target}: has no model.pth yet; `pqsearch run` or `pqsearch export` writes it")
-        spec = run.read_spec()
         plan, data = read_recipe(run.plan)
-        prepared = prepare(spec)
-        model = module_of(plan, data, run.model)
-    else:
-        spec = load_spec(path, overrides)
-        prepared = prepare(spec)
-        model = bare_model(spec, prepared)
+        prepared = prepare(run.read_spec())
+        return prepared, module_of(plan, data, run.model)
+    spec = load_spec(path, overrides)
+    prepared = prepare(spec)
+    return prepared, bare_model(spec, prepared)
+
+
+def evaluate(target: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Test accuracy and costs of a run's network, rebuilt from plan.json and model.pth alone, or of a spec's weights."""
+    prepared, model = network_of(target, overrides)
+    spec = prepared.spec
     set_threads(spec.workers.count * spec.workers.cpus)
     device = pick(spec.workers.gpus)
     return {

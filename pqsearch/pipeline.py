@@ -321,7 +321,9 @@ def run(spec: Spec | str | Path, overrides: Sequence[str] = (), *, verbose: bool
 def bare_model(spec: Spec, prepared: Prepared) -> Any:
     """The float model of a spec with its weights, in eval mode: what `pqsearch evaluate SPEC` measures."""
     if not spec.model.weights:
-        raise UserError("model.weights: is required to evaluate a spec; name a state dict, or evaluate a run directory")
+        raise UserError(
+            "model.weights: is required where a spec is no run yet; name a state dict, or give a run directory"
+        )
     from trainers.baseline import initial_model
 
     return initial_model(spec, prepared.dataset).eval()

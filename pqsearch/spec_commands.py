@@ -1,4 +1,5 @@
-"""`pqsearch run` and its stages one by one, and what looks at a spec without searching: `check`, `latency`, `evaluate`."""
+"""`pqsearch run` and its stages one by one, and what looks at a network without searching: `check`, `latency`,
+`evaluate`, `merge-bn`."""
 
 from __future__ import annotations
 
@@ -45,6 +46,13 @@ def add(add_command: Add) -> None:
     )  # fmt: skip
     evaluate.add_argument("target", metavar="RUN_DIR|SPEC", help="a run directory, or a spec with model.weights")
     with_overrides(evaluate)
+    fold = add_command(
+        "merge-bn", "fold batch norm into the layers beside it, and write the weights",
+        "pqsearch merge-bn SPEC --set model.weights=net.pth --out merged.pth", _merge,
+    )  # fmt: skip
+    fold.add_argument("target", metavar="RUN_DIR|SPEC", help="a run directory, or a spec with model.weights")
+    fold.add_argument("--out", metavar="FILE", required=True, help="the state dict of the merged network")
+    with_overrides(fold)
 
 
 def _stage(name: str) -> Any:
@@ -111,4 +119,15 @@ def _evaluate(options: argparse.Namespace) -> int:
     from pqsearch.check import evaluate
 
     print(json.dumps(evaluate(options.target, options.set), indent=2))
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from pqsearch.merging import merge
+
+    found = merge(options.target, options.out, options.set)
+    print(f"{options.out}: {len(found['into'])} of {len(found['into']) + len(found['left'])} merged")
+    for name, reason in found["left"].items():
+        print(f"left     {name}: {reason}")
+    print(f"outputs differ by at most {found['difference']:.1e} of the largest (random images)")
     return 0

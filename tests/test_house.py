@@ -118,6 +118,7 @@ FLOORS = (
         "pqsearch.in_memory",
         "pqsearch.check",
         "pqsearch.applying",
+        "pqsearch.merging",
         "pqsearch.dashboard",
     ),
     (

@@ -16,12 +16,14 @@ from pqsearch import rooms
 from pqsearch.plan import Plan
 from search_spaces.space import Space
 from tests.contracts.small_models import SMALL, UNPRUNED
+from tests.trainers.small import difference, shaken
 from trainers.build import build_model, load_weights
 from trainers.compress import calibrate_steps, compress
-from trainers.coupling import Traced
+from trainers.coupling import NORMS, Traced
 from trainers.exporters.torch_weights import export
 from trainers.layers import trace
 from trainers.measure import measure
+from trainers.merging import merge_batch_norm
 
 CLASSES, SHAPE = 7, (3, 32, 32)
 CASES = [(name, place) for name, builds in SMALL.items() for place in range(len(builds))]
@@ -96,6 +98,15 @@ def test_its_channels_can_be_cut_or_it_says_why_not(name: str, place: int) -> No
 def test_an_empty_plan_is_the_identity(name: str, place: int) -> None:
     model, traced = _net(name, place)
     assert torch.equal(compress(model, Plan(), traced=traced)(_images()), model(_images()))
+
+
+@each
+def test_batch_norm_is_merged_into_its_layers_and_changes_nothing(name: str, place: int) -> None:
+    model = shaken(_build(name, SMALL[name][place]))
+    merged = merge_batch_norm(model, SHAPE)
+    assert difference(model, merged.model, SHAPE) < 1e-9
+    norms = [part for part, module in model.named_modules() if isinstance(module, NORMS)]
+    assert sorted([*merged.into, *merged.left]) == sorted(norms)
 
 
 @each

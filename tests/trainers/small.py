@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from pqsearch.plan import LayerPlan, Plan
 from pqsearch.spec import Spec, parse_spec
@@ -152,3 +153,22 @@ def array_folder(folder: Path, **changed: Any) -> Path:
         for name, array in (found | {key: changed[key] for key in found if key in changed}).items():
             np.save(folder / f"{name}.npy", array)
     return folder
+
+
+def shaken(model: nn.Module) -> nn.Module:
+    """In float64, with norms that do something."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.double().modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
+                if tensor is not None:
+                    tensor.data = 0.3 + torch.rand(tensor.shape, generator=generator, dtype=torch.double)
+    return model.eval()
+
+
+def difference(model: nn.Module, merged: nn.Module, shape: tuple[int, ...]) -> float:
+    """Largest one of any output, as a share of the largest output."""
+    images = torch.randn(4, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    with torch.no_grad():
+        wanted = model(images)
+        return float((merged(images) - wanted).abs().max() / wanted.abs().max())
