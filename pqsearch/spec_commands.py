@@ -1,5 +1,5 @@
 """`pqsearch run` and its stages one by one, and what looks at a network without searching: `check`, `latency`,
-`evaluate`, `merge-bn`."""
+`evaluate`, `merge-bn`, `meter`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,17 @@ def add(add_command: Add) -> None:
     fold.add_argument("target", metavar="RUN_DIR|SPEC", help="a run directory, or a spec with model.weights")
     fold.add_argument("--out", metavar="FILE", required=True, help="the state dict of the merged network")
     with_overrides(fold)
+    meter = add_command(
+        "meter",
+        "say what every layer costs, before and after a plan",
+        "pqsearch meter runs/digits --csv layers.csv",
+        _meter,
+    )
+    meter.add_argument("target", metavar="RUN_DIR|SPEC", help="a run directory, with its plan if it has one, or a spec")
+    meter.add_argument("--plan", metavar="PLAN.json", help="a plan from anywhere")
+    meter.add_argument("--csv", metavar="FILE", help="the same for a spreadsheet")
+    meter.add_argument("--json", metavar="FILE", help="the same for a program")
+    with_overrides(meter)
 
 
 def _stage(name: str) -> Any:
@@ -130,4 +141,13 @@ def _merge(options: argparse.Namespace) -> int:
     for name, reason in found["left"].items():
         print(f"left     {name}: {reason}")
     print(f"outputs differ by at most {found['difference']:.1e} of the largest (random images)")
+    return 0
+
+
+def _meter(options: argparse.Namespace) -> int:
+    from pqsearch.meter import meter, write
+
+    found = meter(options.target, options.set, options.plan)
+    print(found.table())
+    write(found, csv_file=options.csv, json_file=options.json)
     return 0

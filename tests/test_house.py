@@ -119,6 +119,7 @@ FLOORS = (
         "pqsearch.check",
         "pqsearch.applying",
         "pqsearch.merging",
+        "pqsearch.meter",
         "pqsearch.dashboard",
     ),
     (

@@ -1,0 +1,82 @@
+"""`pqsearch meter` as a user meets it, and what it counts against those who count otherwise."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pqsearch.cli import main
+from pqsearch.meter import meter
+from pqsearch.plan import LayerPlan, Plan
+from tests.conftest import write_spec
+from tests.trainers.nets import NETS, make
+from trainers.measure import measure_layers
+
+
+@pytest.fixture
+def plan_file(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.json"
+    plan = Plan({"layer1.0.conv1": 0.5}, {"layer1.0.conv1": LayerPlan(4, 8), "layer1.0.conv2": LayerPlan(3, 4)})
+    path.write_text(json.dumps(plan.to_json()))
+    return path
+
+
+def test_costs_of_a_layer_before_and_after_a_plan_are_printed_and_written(
+    tmp_path: Path, plan_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, table, data = write_spec(tmp_path), tmp_path / "layers.csv", tmp_path / "layers.json"
+    assert main(["meter", str(spec), "--plan", str(plan_file), "--csv", str(table), "--json", str(data)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    row = next(line for line in said if line.startswith("layer1.0.conv2"))
+    assert "8->8 > 4->8" in row and "576 > 288" in row and "32 > 3" in row
+    found = json.loads(data.read_text())
+    one = found["layers"]["layer1.0.conv2"]
+    assert one["before"]["macs"] == 64 * 8 * 8 * 9 and one["after"]["macs"] == 64 * 8 * 4 * 9
+    assert one["after"]["bitops"] == one["after"]["macs"] * 3 * 4
+    # 288 weights of 3 bits, and the steps of eight channels and of the inputs.
+    assert one["after"]["size_bytes"] == 108 + 4 * 9
+    assert one["after"]["intensity"] == one["after"]["macs"] / (288 * 3 / 8 + 64 * 4 * 4 / 8)
+    for side in ("before", "after"):
+        assert found["total"][side]["macs"] == sum(layer[side]["macs"] for layer in found["layers"].values())
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [line["layer"] for line in rows] == list(found["layers"])
+    assert {int(line["macs_after"]) for line in rows if line["layer"] == "layer1.0.conv2"} == {one["after"]["macs"]}
+
+
+def test_without_a_plan_there_is_one_figure_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["meter", str(write_spec(tmp_path))]) == 0
+    assert " > " not in capsys.readouterr().out
+
+
+def test_a_run_is_metered_with_its_own_plan(finished_run: Path) -> None:
+    found, summary = meter(finished_run), json.loads((finished_run / "summary.json").read_text())
+    assert found.total_after is not None
+    assert found.total_after["macs"] == summary["searched"]["macs"]
+    assert found.total_after["size_bytes"] == summary["searched"]["size_bytes"]
+
+
+def test_a_plan_of_another_network_and_a_file_that_cannot_be_written_are_one_line(
+    tmp_path: Path, plan_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = write_spec(tmp_path)
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(Plan({}, {"elsewhere": LayerPlan(4, 4)}).to_json()))
+    assert main(["meter", str(spec), "--plan", str(other)]) == 2
+    assert capsys.readouterr().err == f"{other}: is of another network: this one has no layer elsewhere\n"
+    assert main(["meter", str(spec), "--csv", str(spec / "layers.csv")]) == 2
+    assert capsys.readouterr().err.startswith(f"--csv {spec}/layers.csv: cannot be written")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_torch_counts_two_flops_for_each_of_our_macs(name: str) -> None:
+    """FlopCounterMode counts a multiplication and an addition, no biases, and no zeros that padding adds: as we do."""
+    model, shape = make(name)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model.eval()(torch.zeros(1, *shape))
+    assert counter.get_total_flops() == 2 * sum(row.macs for row in measure_layers(model, shape))
