@@ -95,7 +95,9 @@ def parser() -> argparse.ArgumentParser:
     cluster_command.add(cluster)
     rooms = add("list", "list what can be named in a spec", "pqsearch list algorithms", _list)
     rooms.add_argument(
-        "room", nargs="?", help="algorithms, models, datasets, budgets, quantizers, importances, exporters, clusters"
+        "room",
+        nargs="?",
+        help="algorithms, models, datasets, budgets, quantizers, calibrators, importances, exporters, clusters",
     )
     init = add("init", "write a commented spec to start from", "pqsearch init my.toml", _init)
     init.add_argument("path", nargs="?", default="spec.toml", help="the file to write (spec.toml)")

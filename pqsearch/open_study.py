@@ -199,7 +199,7 @@ def fingerprint(spec: Spec, info: ModelInfo, baseline: str) -> dict[str, Any]:
     values = {
         section: values
         for section, values in spec.to_dict().items()
-        if section in ("data", "space", "target", "sensitivity", "rungs", "quantizer", "pruning")
+        if section in ("data", "space", "target", "sensitivity", "rungs", "quantizer", "calibration", "pruning")
         and section not in FREE_KEYS
     }
     values.get("data", {}).pop("cache", None)

@@ -31,6 +31,7 @@ ROOMS: Mapping[str, Room] = {
     "models": Room("trainers.models", "build"),
     "datasets": Room("trainers.datasets", "load"),
     "quantizers": Room("trainers.quantizers", "Quantizer"),
+    "calibrators": Room("trainers.calibrators", "calibrate"),
     "importances": Room("trainers.importances", "importance"),
     "exporters": Room("trainers.exporters", "export"),
     "clusters": Room("cluster.targets", "render"),

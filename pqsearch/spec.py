@@ -21,6 +21,7 @@ from pqsearch.spec_network import (
     TIMM,
     TORCHVISION,
     BaselineSpec,
+    CalibrationSpec,
     DataSpec,
     ExportSpec,
     FinetuneSpec,
@@ -80,6 +81,7 @@ class Spec(Section):
     )
     halving: HalvingSpec | None = None
     quantizer: QuantizerSpec = QuantizerSpec()
+    calibration: CalibrationSpec = CalibrationSpec()
     pruning: PruningSpec = PruningSpec()
     finetune: FinetuneSpec = FinetuneSpec()
     export: ExportSpec = ExportSpec()

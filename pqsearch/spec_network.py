@@ -178,6 +178,12 @@ class QuantizerSpec(RoomSection):
     name: str = Field("lsq", description="A file in `trainers/quantizers/`.")
 
 
+class CalibrationSpec(RoomSection):
+    """How the quantisers' steps are set from images, before anything is trained. Further keys are the calibrator's own options."""
+
+    calibrator: str = Field("mse", description="A file in `trainers/calibrators/`.")
+
+
 class PruningSpec(RoomSection):
     """How the channels to remove are chosen. Further keys are the importance's own options."""
 

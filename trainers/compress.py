@@ -15,7 +15,7 @@ from pqsearch.sparsity import WORDS, Pattern, pattern_of
 from trainers.coupling import NORMS, Traced
 from trainers.layers import trace
 from trainers.prune import keep_indices, remove_channels
-from trainers.quantized import masked, quantize, quantized_layers, quantizers, step_parameters
+from trainers.quantized import quantize, quantizers, step_parameters
 
 __all__ = ["calibrate_steps", "compress", "quantizers", "reestimate_norms", "step_parameters"]
 
@@ -85,33 +85,18 @@ def _unknown(section: str, names: Iterable[str], known: list[str]) -> Iterable[s
             yield f"plan.{section}.{name}: the model has no such {section[:-1]}{rooms.nearest(name, known)}"
 
 
-@torch.no_grad()
-def calibrate_steps(model: nn.Module, images: Tensor | Sequence[Tensor]) -> None:
+def calibrate_steps(
+    model: nn.Module,
+    images: Tensor | Sequence[Tensor],
+    calibrator: str = "mse",
+    options: Mapping[str, Any] | None = None,
+) -> None:
     """Set the steps of all quantisers from normalised `images` (batch, channels, height, width), or batches of them.
 
-    Layers are visited as the forward pass does, each seeing inputs that the layers before it have quantised already.
+    `calibrator` is a file in `trainers/calibrators/`, with its `options`.
     """
-    handles = []
-
-    def first_look(layer: Any, inputs: tuple[Tensor, ...]) -> None:
-        if layer.act_quantizer is not None and id(layer) not in seen:
-            layer.act_quantizer.calibrate(inputs[0])
-        seen.add(id(layer))
-
-    seen: set[int] = set()
-    for _, layer in quantized_layers(model):
-        if layer.weight_quantizer is not None:
-            layer.weight_quantizer.calibrate(masked(layer, layer.weight))
-        handles.append(layer.register_forward_pre_hook(first_look))
     images = images if isinstance(images, Tensor) else torch.cat(list(images))
-    mode = model.training
-    model.eval()
-    try:
-        model(images)
-    finally:
-        model.train(mode)
-        for handle in handles:
-            handle.remove()
+    rooms.load("calibrators", calibrator)(model, images, **(options or {}))
 
 
 @torch.no_grad()

@@ -113,7 +113,8 @@ def calibrate(context: Context, module: nn.Module, images: int, repeat: int = 0)
     # Equal parts: the average over batches gives each the same weight.
     parts = sample.tensor_split(-(-len(sample) // evaluation_batch(context.dataset.input_shape, context.device)))
     reestimate_norms(module, parts)
-    calibrate_steps(module, sample[:STEP_IMAGES])
+    how = context.spec.calibration
+    calibrate_steps(module, sample[:STEP_IMAGES], how.calibrator, how.options)
     reestimate_norms(module, parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol, cast
 
 import torch
@@ -30,7 +30,7 @@ class Grid(Protocol):
     @property
     def ready(self) -> bool: ...
 
-    def calibrate(self, x: Tensor) -> None: ...
+    def calibrate(self, x: Tensor, steps: Callable[[Tensor, int, int], Tensor] = ...) -> None: ...
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 

@@ -38,8 +38,8 @@ def _choices(room: str) -> str:
 
 
 SECTIONS = (
-    "study, data, model, task, baseline, space, budgets, latency, target, sensitivity, algorithm, rungs, halving, quantizer, pruning, "
-    "finetune, export, workers"
+    "study, data, model, task, baseline, space, budgets, latency, target, sensitivity, algorithm, rungs, halving, quantizer, "
+    "calibration, pruning, finetune, export, workers"
 )
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
 SAMPLERS = "GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler"

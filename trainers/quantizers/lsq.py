@@ -17,15 +17,12 @@ from torch import Tensor, nn
 
 from pqsearch.errors import UserError
 from pqsearch.rooms import Doc
+from trainers.calibrators import mse
+from trainers.calibrators._observe import SMALLEST_STEP, Steps, thinned
 from trainers.quantizers import _one_bit
 
 #: Fewest and most bits.
 BITS = (1, 8)
-
-#: Fractions of the largest value tried as clipping points, and values of an activation looked at.
-CLIPS = torch.linspace(0.1, 1.0, 37)
-MOST_SAMPLES = 16384
-SMALLEST_STEP = 1e-8
 
 
 class Quantizer(nn.Module):
@@ -107,28 +104,22 @@ class Quantizer(nn.Module):
         return _one_bit.signs(weight, self._along(size, weight))
 
     @torch.no_grad()
-    def calibrate(self, x: Tensor) -> None:
-        """Set signedness (activations) and step from values `x`: weights (out, ...) or activations (batch, ...)."""
+    def calibrate(self, x: Tensor, steps: Steps = mse.steps) -> None:
+        """Set signedness (activations) and step from values `x`: weights (out, ...) or activations (batch, ...).
+
+        `steps` finds them from rows of values; one-bit grids that have no zero have a step of their own.
+        """
         signed = self.role == "weight" or bool((x < 0).any())
         self._state = int(signed)
         self.seen_signed.fill_(self._state)
         rows = x.flatten(1) if self.axis is not None else x.reshape(1, -1)
-        if self.role == "act" and rows.shape[1] > MOST_SAMPLES:
-            # A stride that shares no factor with the usual powers of two visits every channel and position.
-            rows = rows[:, :: (rows.shape[1] // MOST_SAMPLES) | 1]
-        self.step.copy_(self._best_step(rows))
+        self.step.copy_(self._step_of(rows, steps))
 
-    def _best_step(self, rows: Tensor) -> Tensor:
+    def _step_of(self, rows: Tensor, steps: Steps) -> Tensor:
         if self.bits == 1 and self.signed:
-            return _one_bit.mean_size(rows, 0).clamp_min(SMALLEST_STEP)
-        largest = (rows.abs().amax(1) / self.high).clamp_min(SMALLEST_STEP)
-        best, least = largest, torch.full_like(largest, math.inf)
-        for clip in CLIPS.to(rows):
-            step = (largest * clip).unsqueeze(1)
-            error = ((rows / step).round().clamp(self.low, self.high) * step - rows).square().sum(1)
-            best = torch.where(error < least, step.squeeze(1), best)
-            least = torch.minimum(error, least)
-        return _one_bit.refined(rows, best, SMALLEST_STEP) if self.bits == 1 else best
+            return _one_bit.mean_size(thinned(rows), 0).clamp_min(SMALLEST_STEP)
+        found = steps(rows, self.low, self.high).clamp_min(SMALLEST_STEP)
+        return _one_bit.refined(thinned(rows), found, SMALLEST_STEP) if self.bits == 1 else found
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
