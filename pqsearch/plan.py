@@ -15,6 +15,8 @@ from pqsearch.errors import UserError
 
 PLAN_FORMAT = 1
 FLOAT_BITS = 32
+#: The most that any quantiser has.
+MOST_BITS = 16
 #: Knob kinds by what they apply to. A new kind is a row here, its levels in `search_spaces/space.py`,
 #: its effect on the module in `trainers/compress.py`.
 GROUP_KNOBS = ("prune_rate",)
@@ -210,8 +212,8 @@ def _plan_problems(data: Any) -> Iterable[str]:
                 elif knob in SHARES:
                     if not 0 <= value < 1:
                         yield f"{where}: must be in [0, 1), got {value!r}"
-                elif not isinstance(value, int) or not (1 <= value <= 8 or value == FLOAT_BITS):
-                    yield f"{where}: must be 1 to 8, or 32 for float, got {value!r}"
+                elif not isinstance(value, int) or not (1 <= value <= MOST_BITS or value == FLOAT_BITS):
+                    yield f"{where}: must be 1 to {MOST_BITS}, or 32 for float, got {value!r}"
 
 
 @dataclass(frozen=True)

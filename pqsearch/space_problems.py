@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pqsearch import rooms
 from pqsearch.plan import FLOAT_BITS, GROUP_KNOBS, LAYER_KNOBS, SHARES
 from pqsearch.sparsity import BLOCKS, WORDS, Pattern, pattern_of
 from pqsearch.type_problems import is_number
@@ -12,8 +13,9 @@ from pqsearch.type_problems import is_number
 KNOBS = (*GROUP_KNOBS, *LAYER_KNOBS)
 
 
-def space_problems(space: Mapping[str, Any]) -> Iterator[str]:
-    """Of `[space]`, as it is written."""
+def space_problems(space: Mapping[str, Any], quantizer: str) -> Iterator[str]:
+    """Of `[space]`, as it is written, with the bits that a quantiser has."""
+    bits_known = rooms.constants("quantizers", quantizer)["BITS"]
     text = space.get("sparsity_pattern", "layer")
     pattern = pattern_of(text) if isinstance(text, str) else Pattern()
     if pattern is None:
@@ -22,11 +24,12 @@ def space_problems(space: Mapping[str, Any]) -> Iterator[str]:
     for key in ("prune_rate", "weight_bits", "act_bits", "sparsity"):
         levels = space.get(key)
         for index, value in enumerate(levels if isinstance(levels, list) else []):
-            if problem := _level_problem(key, value, pattern):
+            if problem := _level_problem(key, value, pattern, bits_known):
                 yield f"space.{key}[{index}]: {problem}"
     bits = space.get("first_last_bits", 0)
-    if is_number(bits) and 0 < bits <= FLOAT_BITS and not _legal_bits(bits):
-        yield f"space.first_last_bits: must be 1 to 8, 32 for float, or 0 to search them, got {bits}"
+    if is_number(bits) and 0 < bits <= FLOAT_BITS and not _legal_bits(bits, bits_known):
+        fewest, most = bits_known
+        yield f"space.first_last_bits: must be {fewest} to {most}, 32 for float, or 0 to search them, got {bits}"
     ties = space.get("tie")
     for index, entry in enumerate(ties if isinstance(ties, list) else []):
         if entry == []:
@@ -41,7 +44,7 @@ def space_problems(space: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{where}: must not be empty, got []"
             else:
                 for index, value in enumerate(levels if isinstance(levels, list) else []):
-                    if problem := _level_problem(knob, value, pattern):
+                    if problem := _level_problem(knob, value, pattern, bits_known):
                         yield f"{where}[{index}]: {problem}"
     pin = space.get("pin")
     for layer, knobs in pin.items() if isinstance(pin, dict) else ():
@@ -50,19 +53,20 @@ def space_problems(space: Mapping[str, Any]) -> Iterator[str]:
                 continue  # a layer's name in pieces: the type error says so
             if knob not in KNOBS:
                 yield f"space.pin.{layer}.{knob}: unknown knob, choose from {', '.join(KNOBS)}"
-            elif problem := _level_problem(knob, value, pattern):
+            elif problem := _level_problem(knob, value, pattern, bits_known):
                 yield f"space.pin.{layer}.{knob}: {problem}"
 
 
-def _level_problem(knob: str, value: Any, pattern: Pattern | None) -> str | None:
+def _level_problem(knob: str, value: Any, pattern: Pattern | None, bits_known: tuple[int, int]) -> str | None:
     if not is_number(value):
         return None  # a type error, reported as such
     if knob == "sparsity" and pattern is not None and (problem := pattern.problem(value)):
         return f"{problem}, got {value!r}"
     if knob in SHARES:
         return None if 0 <= value < 1 else f"must be in [0, 1), got {value!r}"
-    return None if _legal_bits(value) else f"must be 1 to 8, or 32 for float, got {value!r}"
+    fewest, most = bits_known
+    return None if _legal_bits(value, bits_known) else f"must be {fewest} to {most}, or 32 for float, got {value!r}"
 
 
-def _legal_bits(bits: float) -> bool:
-    return bits == int(bits) and (1 <= bits <= 8 or bits == FLOAT_BITS)
+def _legal_bits(bits: float, known: tuple[int, int]) -> bool:
+    return bits == int(bits) and (known[0] <= bits <= known[1] or bits == FLOAT_BITS)

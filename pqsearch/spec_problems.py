@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pqsearch import rooms
 from pqsearch.process_problems import process_problems
 from pqsearch.space_problems import space_problems
 from pqsearch.study_problems import study_problems
@@ -17,12 +18,19 @@ from pqsearch.type_problems import fields_of, is_number
 RAYS_OWN = ("CPU", "GPU", "memory", "object_store_memory")
 
 
+def _quantizer(data: Mapping[str, Any], root: type[BaseModel]) -> str:
+    """The one that is named, or the default where that is none; which is told elsewhere."""
+    section, default = data.get("quantizer"), fields_of(("quantizer",), root)["name"].default
+    name = section.get("name") if isinstance(section, dict) else None
+    return name if name in rooms.names("quantizers") else default
+
+
 def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
     """What the types cannot say. Works on raw values, so that these come with the type errors."""
     yield from study_problems(data, root)
     space = data.get("space")
     if isinstance(space, dict):
-        yield from space_problems(space)
+        yield from space_problems(space, _quantizer(data, root))
     workers = data.get("workers")
     gpus = workers.get("gpus", 0) if isinstance(workers, dict) else 0
     for key in ("baseline", "finetune"):

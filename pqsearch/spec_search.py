@@ -72,10 +72,10 @@ class SpaceSpec(Section):
         description="Fractions of a group's channels removed, each in [0, 1).",
     )
     weight_bits: list[int] = Field(
-        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of weights: 1 to 8, or 32 for float."
+        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of weights that the quantiser has, or 32 for float."
     )
     act_bits: list[int] = Field(
-        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs: 1 to 8, or 32 for float."
+        [2, 3, 4, 5, 6, 8], min_length=1, description="Bits of layer inputs that the quantiser has, or 32 for float."
     )
     sparsity: list[float] = Field(
         [0.0],

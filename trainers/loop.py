@@ -37,7 +37,7 @@ STEP_SHARE = 0.1
 STEP_LEFT = 0.5
 
 
-class Diverged(Exception):
+class Diverged(FloatingPointError):
     """The loss became infinite or not a number."""
 
 

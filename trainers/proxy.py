@@ -176,7 +176,7 @@ def _evaluate(context: Context, item: Item) -> Result:
             scores, loss = evaluate_model(module, context.score, context.task)
         if loss != loss or loss == float("inf"):
             raise Diverged(f"the loss on the scoring slice is {loss}")
-    except Diverged as error:
+    except FloatingPointError as error:  # `Diverged`, or nothing that a grid can be set for
         return Result(item.id, item.rung, item.repeat, None, None, seconds, failure=f"diverged: {error}")
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):

@@ -17,7 +17,7 @@ def _search(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
     (folder / "spec.toml").write_text(tomli_w.dumps(small_spec(study__run_dir=str(folder / "run"))))
     mine = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     return subprocess.run(
-        [sys.executable, "-m", "pqsearch", "run", "spec.toml"],
+        [sys.executable, "-m", "pqsearch", "search", "spec.toml"],
         cwd=folder, env={**mine, **environment}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

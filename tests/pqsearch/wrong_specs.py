@@ -302,6 +302,11 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["space.tie[1]: must not be empty, got []; name the layers whose bits move together"],
     ),
     "a tie that is no list of lists": ({"space__tie": ["conv1"]}, ["space.tie[0]: must be a list, got 'conv1'"]),
+    "bits that the quantiser does not have": (
+        {"quantizer": {"name": "ristretto"}, "space__weight_bits": [1, 12], "space__first_last_bits": 17},
+        ["space.weight_bits[0]: must be 2 to 16, or 32 for float, got 1",
+         "space.first_last_bits: must be 2 to 16, 32 for float, or 0 to search them, got 17"],
+    ),
     "bits between": ({"space__act_bits": [4, 9, 32]}, ["space.act_bits[1]: must be 1 to 8, or 32 for float, got 9"]),
     "bits of the ends": (
         {"space__first_last_bits": 9},

@@ -47,6 +47,12 @@ def observe(model: nn.Module, images: Tensor, steps: Steps) -> None:
             handle.remove()
 
 
+def check_finite(x: Tensor) -> None:
+    """Raises `FloatingPointError` for values that no grid can hold."""
+    if not bool(x.isfinite().all()):
+        raise FloatingPointError("values to be quantised are infinite or not a number")
+
+
 def thinned(rows: Tensor) -> Tensor:
     """Some of the values of a long single row."""
     if len(rows) > 1 or rows.shape[1] <= MOST_SAMPLES:

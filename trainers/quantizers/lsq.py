@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from pqsearch.errors import UserError
 from pqsearch.rooms import Doc
 from trainers.calibrators import mse
-from trainers.calibrators._observe import SMALLEST_STEP, Steps, thinned
+from trainers.calibrators._observe import SMALLEST_STEP, Steps, check_finite, thinned
 from trainers.quantizers import _one_bit
+from trainers.quantizers._round import Round
 
 #: Fewest and most bits.
 BITS = (1, 8)
@@ -91,7 +92,7 @@ class Quantizer(nn.Module):
         scale = 1 / math.sqrt(self.high * values)
         if self.bits == 1 and self.signed:
             return _one_bit.Bit.apply(x, step.clamp_min(SMALLEST_STEP), scale)
-        return _Round.apply(x, step, self.low, self.high, scale)
+        return Round.apply(x, step, self.low, self.high, scale)
 
     def _along(self, step: Tensor, x: Tensor) -> Tensor:
         """Steps shaped so that they broadcast to `x`."""
@@ -107,8 +108,10 @@ class Quantizer(nn.Module):
     def calibrate(self, x: Tensor, steps: Steps = mse.steps) -> None:
         """Set signedness (activations) and step from values `x`: weights (out, ...) or activations (batch, ...).
 
-        `steps` finds them from rows of values; one-bit grids that have no zero have a step of their own.
+        `steps` finds them from rows of values; one-bit grids that have no zero have a step of their own. Raises
+        `FloatingPointError` for values that are not finite.
         """
+        check_finite(x)
         signed = self.role == "weight" or bool((x < 0).any())
         self._state = int(signed)
         self.seen_signed.fill_(self._state)
@@ -127,47 +130,3 @@ class Quantizer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, role={self.role}, axis={self.axis}, signed={self.signed}"
-
-
-class _Round(torch.autograd.Function):
-    """Round to the grid; straight-through inside it (equation 5), and equation 3 for the step.
-
-    One new tensor each way: on a CPU, memory is what quantised training costs beyond float. Kept for the way back
-    are only the input and the output, which the layers around hold anyway. The arithmetic is the step's (float32) under
-    mixed precision too; the output is as short as the input.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, low: int, high: int, scale: float) -> Tensor:
-        step = step.clamp_min(SMALLEST_STEP)
-        output = (x / step).round_().clamp_(low, high).mul_(step).to(x.dtype)
-        ctx.save_for_backward(x, step, output)
-        ctx.grid = low, high, scale
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        (gradient,) = gradients
-        x, step, output = ctx.saved_tensors
-        low, high, scale = ctx.grid
-        # The gradient where low < x / step < high, else 0.
-        scaled = x / step
-        gradient = gradient.to(scaled.dtype)
-        through = torch.ops.aten.hardtanh_backward.grad_input(gradient, scaled, low, high, grad_input=scaled)
-        by_step = None
-        if ctx.needs_input_grad[1]:
-            # gradient * (round(x / step) - x / step) inside the range, gradient * (end of the range) outside it.
-            if step.numel() == 1:
-                by_step = (_dot(output, gradient) - _dot(x, through)).view(step.shape)
-            else:
-                by_step = (output * gradient).addcmul_(x, through, value=-1).sum_to_size(step.shape)
-            by_step = by_step * scale / step
-        return through.to(x.dtype), by_step, None, None, None
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of products of two tensors of one shape."""
-    if a.ndim == 4 and not a.is_contiguous():
-        # Images with channels last in memory: flatten in that order, which copies nothing.
-        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
-    return torch.dot(a.reshape(-1).to(b.dtype), b.reshape(-1))

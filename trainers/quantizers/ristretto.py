@@ -1,0 +1,138 @@
+"""Dynamic fixed point (Gysel et al., Ristretto, IEEE TNNLS 2018): one power of two a tensor, 2 to 16 bits, for shifts alone.
+
+A value is an integer times 2^-f, f its fraction length, which may be negative. Halves are rounded up, as adding half and shifting
+right does. What is never negative uses all of its bits for what is positive.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pqsearch.errors import UserError
+from pqsearch.rooms import Doc
+from trainers.calibrators._observe import Steps, check_finite, covering, thinned
+
+#: Fewest and most bits.
+BITS = (2, 16)
+#: Fraction lengths that are tried beyond the one that clips nothing: each of them halves the range.
+MOST_HALVINGS = 8
+
+
+class Quantizer(nn.Module):
+    """Fake quantisation on the grid `step * integer`, integers from `low` to `high`, the step a power of two.
+
+    Weights are signed. Whether activations are is decided by what calibration sees; until calibrated it is the identity. Gradients
+    pass where nothing is clipped, and the step is not learned.
+    """
+
+    step: Tensor
+    seen_signed: Tensor
+    axis: int | None = None
+
+    def __init__(
+        self,
+        bits: int,
+        role: Literal["weight", "act"],
+        channels: int,
+        axis: int,
+        *,
+        saturate: Annotated[
+            bool, Doc("Clip what is far out where the squared error is then smaller, or nothing at all.")
+        ] = True,
+    ) -> None:
+        super().__init__()
+        if not BITS[0] <= bits <= BITS[1]:
+            raise UserError(
+                f"quantizer: ristretto has {BITS[0]} to {BITS[1]} bits, got {bits}; choose another quantizer"
+            )
+        self.bits = bits
+        self.role = role
+        self._saturate = saturate
+        self.register_buffer("step", torch.ones(1))
+        # -1: not calibrated, 0: unsigned, 1: signed. Part of the state dict, so that a grid survives its file.
+        self.register_buffer("seen_signed", torch.tensor(-1, dtype=torch.int8))
+        self._state = -1
+
+    @property
+    def ready(self) -> bool:
+        return self._state >= 0
+
+    @property
+    def signed(self) -> bool:
+        return self._state != 0
+
+    @property
+    def low(self) -> int:
+        return -(2 ** (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+
+    @property
+    def fraction_length(self) -> int:
+        """Bits behind the point: the step is 2 to the power of minus that."""
+        return -int(self.step.log2().round())
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.ready:
+            return x
+        found: Tensor = _HalfUp.apply(x, self.step, self.low, self.high)
+        return found
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor, steps: Steps | None = None) -> None:
+        """Set signedness (activations) and fraction length from values `x`: weights (out, ...) or activations (batch, ...).
+
+        `steps` are not asked: there are so few powers of two that all that matter are tried. Raises `FloatingPointError` for
+        values that are not finite.
+        """
+        check_finite(x)
+        self._state = int(self.role == "weight" or bool((x < 0).any()))
+        self.seen_signed.fill_(self._state)
+        row = x.reshape(1, -1)
+        exponent = math.ceil(math.log2(float(covering(row, self.low, self.high))))
+        if self._saturate:
+            row = thinned(row) if self.role == "act" else row
+            tried = [2.0 ** (exponent - halvings) for halvings in range(MOST_HALVINGS + 1)]
+            errors = [float((half_up(row / step, self.low, self.high) * step - row).square().sum()) for step in tried]
+            # The first of those that are as good clips least.
+            exponent -= errors.index(min(errors))
+        self.step.fill_(2.0**exponent)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._state = int(self.seen_signed)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, role={self.role}, signed={self.signed}"
+
+
+def half_up(scaled: Tensor, low: int, high: int) -> Tensor:
+    """Integers nearest to `scaled`, halves rounded up, within the ends."""
+    return (scaled + 0.5).floor_().clamp_(low, high)
+
+
+class _HalfUp(torch.autograd.Function):
+    """Rounding to the grid; the gradient passes where low < x / step < high."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, low: int, high: int) -> Tensor:
+        scaled = x / step
+        ctx.save_for_backward(x, step)
+        ctx.grid = low, high
+        return half_up(scaled, low, high).mul_(step).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        x, step = ctx.saved_tensors
+        scaled = x / step
+        low, high = ctx.grid
+        found = torch.ops.aten.hardtanh_backward.grad_input(
+            gradients[0].to(scaled.dtype), scaled, low, high, grad_input=scaled
+        )
+        return found.to(x.dtype), None, None, None
