@@ -55,6 +55,10 @@ class Box:
     def prior(self) -> Prior | None:
         return None
 
+    @property
+    def planned(self) -> IntArray | None:
+        return None
+
     def costs(self, genes: IntArray) -> FloatArray:
         return np.zeros((len(genes), 0))
 

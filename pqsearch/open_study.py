@@ -88,16 +88,17 @@ def make_study(
     """The study of a spec on a journal that holds `events`; `belongs_to` is what another journal of it must agree with."""
     target = target_of(spec, info)
     space = space_of(spec, info) if target is None else target.start
+    informed = _Informed(space)
     return Study(
         space,
-        lambda prior: algorithm_of(spec.algorithm, space.with_prior(prior), spec.study.seed),
+        lambda prior: algorithm_of(spec.algorithm, informed.by(prior), spec.study.seed),
         journal,
         settings(spec),
         clock,
         events=events,
         seeds=given_plans(spec.study.plans, space) + _first(spec, space, target),
         probing=probing(spec, space),
-        informed_seeds=lambda prior: informed_seeds(space, prior) if target is None else target.ladder(prior),
+        informed_seeds=lambda prior: informed_seeds(informed.by(prior)) if target is None else target.ladder(prior),
         target=target,
         fingerprint=belongs_to,
         versions=environment.versions(),
@@ -183,10 +184,25 @@ def probing(spec: Spec, space: Space) -> Probing | None:
     return Probing(source, space.levels, [Probe(*row) for row in space.changes()])
 
 
-def informed_seeds(space: Space, prior: Prior) -> list[Proposal]:
-    """The plans of least expected damage."""
-    plans = least_damage(space, prior)[:MOST_ILP]
-    return [Proposal(tuple(map(int, genes)), {"role": "sensitivity_ilp"}) for genes in plans]
+def informed_seeds(space: Space) -> list[Proposal]:
+    """The plans of least expected damage of a space that knows what to expect."""
+    assert space.planned is not None
+    return [Proposal(tuple(map(int, genes)), {"role": "sensitivity_ilp"}) for genes in space.planned[:MOST_ILP]]
+
+
+class _Informed:
+    """A space with what is known of it. The integer program takes seconds, and both seeds and algorithm begin from its plans."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._known: tuple[Prior | None, Space] = None, space
+
+    def by(self, prior: Prior | None) -> Space:
+        """The space with that prior, and the plans of least damage by it."""
+        if prior is not self._known[0]:
+            planned = None if prior is None else least_damage(self._space, prior)
+            self._known = prior, self._space.with_prior(prior, planned)
+        return self._known[1]
 
 
 def _effort(space: Space, genes: IntArray) -> Any:

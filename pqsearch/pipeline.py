@@ -276,8 +276,9 @@ class Pipeline:
 def opened(
     spec: Spec | str | Path, overrides: Sequence[str] = (), *, verbose: bool = False, quiet: bool = False
 ) -> Iterator[Pipeline]:
-    """A pipeline on its run directory, locked for as long as the context lasts."""
+    """A pipeline on its run directory, locked for as long as the context lasts. A Ray that the program had joined before stays."""
     environment.set_defaults()
+    joined = _joined()
     spec = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
     run = RunDirectory.of(spec)
     # What is wrong with data, model or budgets must show before a directory is made for it.
@@ -306,7 +307,8 @@ def opened(
         try:
             yield pipeline
         finally:
-            _disconnect()
+            if not joined:
+                _disconnect()
 
 
 def run(spec: Spec | str | Path, overrides: Sequence[str] = (), *, verbose: bool = False) -> dict[str, Any]:
@@ -335,9 +337,11 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _disconnect() -> None:
-    if "ray" in sys.modules:
-        import ray
+def _joined() -> bool:
+    """Whether this process is part of a Ray. Nobody who has not imported it is."""
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
-        if ray.is_initialized():
-            ray.shutdown()
+
+def _disconnect() -> None:
+    if _joined():
+        sys.modules["ray"].shutdown()

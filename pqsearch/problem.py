@@ -55,6 +55,11 @@ class Problem(Protocol):
         """What is known of the knobs before any plan was measured; None for nothing."""
         ...
 
+    @property
+    def planned(self) -> IntArray | None:
+        """Plans (plans, knobs) of least damage by the prior, best first; None where nobody has solved for them yet."""
+        ...
+
     def costs(self, genes: IntArray) -> FloatArray:
         """Costs (plans, budgets) of a population of genes (plans, knobs)."""
         ...

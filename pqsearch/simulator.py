@@ -79,6 +79,7 @@ class Simulated:
 def simulate(study: Study, clock: Clock, workers: int, pace: Pace, landscape: Landscape, seed: int) -> Simulated:
     """Run a study to its end on `workers` that ask one by one, as they become free. The same seed gives the same search."""
     rng = np.random.default_rng(seed)
+    paces = [np.asarray(seconds) for seconds in pace.seconds]
     found = Simulated(workers)
     # When a seat comes back, and with what: nothing where it has only waited.
     coming: list[tuple[float, int, str, Item | None]] = []
@@ -103,7 +104,8 @@ def simulate(study: Study, clock: Clock, workers: int, pace: Pace, landscape: La
             item, seconds = None, POLL_SECONDS
             if isinstance(answer, list):
                 (item,) = answer
-                seconds = float(rng.choice(pace.seconds[item.rung if item.id >= 0 else -1]))
+                drawn = paces[item.rung if item.id >= 0 else -1]
+                seconds = float(drawn[rng.integers(len(drawn))])
                 found.worker_seconds += seconds
                 found.wall = max(found.wall, clock.now + seconds)
             heappush(coming, (clock.now + seconds, order, call.seat, item))

@@ -328,7 +328,8 @@ class Fold:
 
     def score(self, id: int) -> float:
         """What ranks a candidate, minimised: the mean over its repeats at the last rung."""
-        return statistics.fmean(score_of(entry, self.settings["objectives"][0]) for entry in self.last_rung(id))
+        scores = [score_of(entry, self.settings["objectives"][0]) for entry in self.last_rung(id)]
+        return scores[0] if len(scores) == 1 else statistics.fmean(scores)
 
     def last_rung(self, id: int) -> list[dict[str, Any]]:
         """Measurements of a candidate at the last rung, one per repeat."""

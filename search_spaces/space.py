@@ -81,6 +81,7 @@ class Space:
         for index in range(len(self.knobs)):
             self._meanings[index, : self.levels[index]] = self._table(index)
         self.prior: Prior | None = None
+        self.planned: IntArray | None = None
         anchor = find_feasible(self)
         raising = Costs(info, tuple(objectives), per_channel_steps, latency, sparsity_pattern)
         #: Kinds of knobs that slack is not given to.
@@ -134,10 +135,10 @@ class Space:
         found = self.knobs[knob]
         return self._costs.shapes.touched(found.targets[0]) if found.kind == "prune_rate" else np.sort(found.targets)
 
-    def with_prior(self, prior: Prior | None) -> Space:
-        """The same space, knowing more."""
+    def with_prior(self, prior: Prior | None, planned: IntArray | None = None) -> Space:
+        """The same space, knowing more; `planned` are plans (plans, knobs) that were solved for by that."""
         found = copy.copy(self)
-        found.prior = prior
+        found.prior, found.planned = prior, planned
         return found
 
     def changes(self) -> list[tuple[int, int, Change]]:

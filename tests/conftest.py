@@ -60,6 +60,20 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def join_ray() -> None:
+    """A Ray that fits `small_spec`, which searches of this process then share; nothing where there is one."""
+    from cluster import local
+    from pqsearch.spec import parse_spec
+
+    local.connect(local.render(parse_spec(small_spec())))
+
+
+@pytest.fixture
+def warm_ray() -> None:
+    """For tests of what a search does, not of how it comes to a Ray: starting one takes longer than they do."""
+    join_ray()
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[s3.Server]:
     """An S3 server for all tests that want one."""
@@ -94,6 +108,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(shared / "finished.lock"):
         if not (folder / "run" / "summary.json").exists():
             folder.mkdir(exist_ok=True)
+            join_ray()
             # As many evaluations as a forecast needs.
             assert main(["run", str(write_spec(folder, study__evaluations=9))]) == 0
     return folder / "run"

@@ -37,6 +37,12 @@ def _least_of_each(prior: Prior) -> IntArray | None:
     return np.array([int(np.argmin(costs)) for costs in prior], dtype=np.int64)
 
 
+def planned(problem: Problem) -> IntArray:
+    """Plans (plans, knobs) of least damage by the problem's prior, best first: those that it has, or solved for here."""
+    assert problem.prior is not None
+    return problem.planned if problem.planned is not None else least_damage(problem, problem.prior)
+
+
 def least_damage(problem: Problem, prior: Prior, start: IntArray | None = None) -> IntArray:
     """Repaired genes (plans, knobs) found on the way from `start` (knobs,), else from the dearest plan; of least damage first."""
     levels = np.asarray(problem.levels, dtype=np.int64)

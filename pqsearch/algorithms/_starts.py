@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pqsearch.algorithms._integer_program import least_damage
+from pqsearch.algorithms._integer_program import planned
 from pqsearch.problem import FloatArray, IntArray, Problem, uniform_genes
 
 #: Plans of the integer program to begin around.
@@ -26,9 +26,9 @@ class Starts:
         #: Where a single distribution begins: the plan of least expected damage, else the mean of the uniform plans.
         self.middle: FloatArray = self.centres.mean(0)
         if problem.prior is not None:
-            planned = least_damage(problem, problem.prior)[:MOST_PLANNED]
-            self.middle = planned[0].astype(np.float64)
-            self.centres = np.concatenate([self.centres, np.resize(planned, self.centres.shape)])
+            plans = planned(problem)[:MOST_PLANNED]
+            self.middle = plans[0].astype(np.float64)
+            self.centres = np.concatenate([self.centres, np.resize(plans, self.centres.shape)])
 
     def draw(self, rng: np.random.Generator) -> IntArray:
         """Genes (knobs,), not repaired."""

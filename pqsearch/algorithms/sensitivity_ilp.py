@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pqsearch.algorithms._integer_program import least_damage
+from pqsearch.algorithms._integer_program import least_damage, planned
 from pqsearch.problem import Finished, Genes, Outcome, Prior, Problem, Proposal, Wait
 
 #: Says to whoever reads this file that it can be told of several objectives.
@@ -26,8 +26,9 @@ class Algorithm:
 
     def ask(self, ids: Sequence[int]) -> list[Proposal] | Wait | Finished:
         if self._plans is None:
-            prior = _convex(self._problem) if self._problem.prior is None else self._problem.prior
-            self._plans = [tuple(plan) for plan in least_damage(self._problem, prior).tolist()]
+            known = self._problem.prior is not None
+            plans = planned(self._problem) if known else least_damage(self._problem, _convex(self._problem))
+            self._plans = [tuple(plan) for plan in plans.tolist()]
         left = [plan for plan in self._plans if plan not in self._seen]
         return [Proposal(plan) for plan in left[: len(ids)]] or Finished()
 

@@ -24,6 +24,7 @@ class Knapsack:
     share: float = 0.5
     weights: Sequence[float] = field(default=())
     prior: Prior | None = None
+    planned: IntArray | None = None
     spared: Sequence[str] = ()
 
     @cached_property

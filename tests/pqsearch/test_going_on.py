@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pqsearch import rooms
 from pqsearch.cli import main
 from pqsearch.journal.file import Journal, read_events
@@ -130,6 +132,7 @@ def test_more_patience_goes_on(tmp_path: Path) -> None:
     assert more.state.done > before
 
 
+@pytest.mark.usefixtures("warm_ray")
 def test_the_command_goes_on_with_another_algorithm_and_other_budgets(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, study__evaluations=6)
     assert main(["search", str(spec)]) == 0

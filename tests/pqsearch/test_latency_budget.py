@@ -18,7 +18,7 @@ from pqsearch.prepare import prepare
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import parse_spec
 from pqsearch.study import read_study
-from tests.conftest import small_spec, write_spec
+from tests.conftest import join_ray, small_spec, write_spec
 from tests.search_spaces.latencies import file_of
 
 LIMIT = 0.06
@@ -49,6 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("latency")
     _table(folder)
     quick = {"study__evaluations": 9, "workers__count": 1, "finetune": {"epochs": 1, "compare": False}, **QUICK}
+    join_ray()
     assert main(["run", str(_spec(folder, **quick))]) == 0
     return folder / "run"
 
@@ -231,6 +232,7 @@ def test_a_target_can_minimise_the_latency(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("warm_ray")
 def test_a_search_with_latency_as_an_objective_has_a_front_over_it(tmp_path: Path) -> None:
     _table(tmp_path)
     spec = _spec(

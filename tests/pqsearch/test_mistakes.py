@@ -309,7 +309,10 @@ COMMAND_MISTAKES = {
     "override of a wrong type": (["check", "{}/spec.toml", "--set", "study.seed=abc"], "study.seed: must be a whole"),
     "run directory that is none": (["show", "{}"], "is not a run directory"),
     "trials of nothing": (["trials", "{}/no"], "is not a run directory"),
-    "evaluation without weights": (["evaluate", "{}/spec.toml"], "model.weights: is required to evaluate a spec"),
+    "evaluation without weights": (
+        ["evaluate", "{}/spec.toml"],
+        "model.weights: is required where a spec is no run yet",
+    ),
     "evaluation before the export": (["evaluate", "{}/run"], "has no model.pth yet"),
     "unknown room": (["list", "animals"], "list: unknown room 'animals'"),
     "spec that would be overwritten": (["init", "{}/spec.toml"], "spec.toml: exists already"),

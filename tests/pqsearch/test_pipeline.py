@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
+import ray
 import torch
 
 import pqsearch
@@ -135,12 +137,14 @@ def test_running_again_evaluates_and_trains_nothing(finished_run: Path, capsys: 
     assert "report" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("warm_ray")
 def test_more_evaluations_continue_a_finished_search(finished_run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(finished_run, copy)
     before = _started(copy)
     overrides = ["--set", f"study.run_dir={copy}", "--set", "study.evaluations=11"]
     assert main(["search", str(finished_run / "spec.toml"), *overrides]) == 0
+    assert ray.is_initialized(), "it was there before"
     rows = [row for row in read_study(copy / "journal.jsonl").candidates() if row["state"] == "done"]
     assert len(rows) == 11
     fresh = _started(copy)
@@ -149,6 +153,7 @@ def test_more_evaluations_continue_a_finished_search(finished_run: Path, tmp_pat
     assert {row["id"] for row in fresh if row["repeat"] == 0} == {9, 10}
 
 
+@pytest.mark.usefixtures("warm_ray")
 def test_a_plan_from_anywhere_is_fine_tuned_and_exported(finished_run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(finished_run, copy)

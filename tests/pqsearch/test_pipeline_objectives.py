@@ -12,7 +12,7 @@ from pqsearch.cli import main
 from pqsearch.front import front_of
 from pqsearch.plan import Plan
 from pqsearch.study import read_study
-from tests.conftest import write_spec
+from tests.conftest import join_ray, write_spec
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def traded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rungs=[{"kind": "calibrate", "images": 64}], space__act_bits=[8], space__weight_bits=[2, 4, 8],
         finetune__compare=False, finetune__epochs=1,
     )  # fmt: skip
+    join_ray()
     assert main(["run", str(spec)]) == 0
     return folder / "run"
 

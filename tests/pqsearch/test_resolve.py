@@ -37,6 +37,7 @@ def test_costs_that_were_no_budgets_can_be_limited_too(finished_run: Path) -> No
     assert pqsearch.resolve(finished_run, {"size_bytes": limit}, evaluate=False)["costs"]["size_bytes"] <= limit
 
 
+@pytest.mark.usefixtures("warm_ray")
 def test_workers_measure_the_plan_once_and_the_same_command_does_not_again(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import ray
 
 import pqsearch
 from pqsearch.cli import main
@@ -19,8 +20,16 @@ def test_a_run_goes_from_begin_to_end_and_is_all_there_without_the_copy(
     s3_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = s3_bucket.url()
-    spec = write_spec(tmp_path, study__evaluations=9, study__run_dir=url)
+    spec = write_spec(
+        tmp_path,
+        study__evaluations=9,
+        study__run_dir=url,
+        baseline__epochs=2,
+        finetune__epochs=1,
+        finetune__compare=False,
+    )
     assert main(["run", str(spec)]) == 0
+    assert not ray.is_initialized(), "the one that it started is gone"
     assert f"store    {url}" in capsys.readouterr().out
     found = s3_bucket.objects()
     names = {

@@ -224,12 +224,15 @@ def test_before_there_is_anything_the_words_are_few() -> None:
     assert "no plan has been compared" in target_sentence(empty)
 
 
+@pytest.mark.usefixtures("warm_ray")
 def test_a_run_with_a_target_goes_all_the_way_and_says_what_came_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = write_spec(
         tmp_path,
-        study__evaluations=24,
+        study__evaluations=16,
+        finetune__compare=False,
+        finetune__epochs=1,
         target={"max_drop": 12.0, "minimize": "size_bytes"},
         algorithm={"name": "surrogate_exchange"},
         budgets={"act_bits": 6.0},

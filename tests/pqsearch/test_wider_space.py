@@ -15,7 +15,7 @@ from pqsearch.errors import UserError
 from pqsearch.plan import Plan
 from pqsearch.spec import load_spec
 from pqsearch.study import read_study
-from tests.conftest import write_spec
+from tests.conftest import join_ray, write_spec
 from trainers.measure import measure
 
 CHANGES = {
@@ -36,6 +36,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wider")
+    join_ray()
     assert main(["run", str(write_spec(folder, **CHANGES))]) == 0
     return folder / "run"
 
