@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 MOST_RESTARTS = 20
 #: How often to look whether workers are still at something.
 WIND_UP_LOOK_SECONDS = 0.05
-#: Candidates that the mirror is given at once.
-MOST_FOLLOWED = 100
+#: Candidates that the mirror is given at once, and how long it rests after them, in times of what they took: it shares an interpreter
+#: with the study, and may lag where that has much to do.
+MOST_FOLLOWED, MIRROR_RESTS = 10, 4.0
 
 
 class StudyService:
@@ -44,6 +45,7 @@ class StudyService:
         self._calls: list[tuple[Call, asyncio.Future[Answer]]] = []
         self._following: asyncio.Task[None] | None = None
         self._followed = 0
+        self._rests = MIRROR_RESTS
         self._beats = Heartbeats(self._arguments[0].workers.silence_seconds, time.monotonic)
         self._workers: dict[str, Any] = {}  # actors by seat, to end those that are silent
         self._watching: asyncio.Task[None] | None = None
@@ -172,6 +174,7 @@ class StudyService:
             return
         if self._exporting is not None:
             self._exporting.cancel()
+        self._rests = 0.0
         if self._following is not None:
             await self._following
         await self._follow()
@@ -188,14 +191,16 @@ class StudyService:
                 path.unlink(missing_ok=True)
 
     async def _follow(self) -> None:
-        """Bring the mirror up to date beside the search, some candidates at a time."""
+        """Bring the mirror up to date beside the search, some candidates at a time; without rests once that is over."""
         ended = self._study.state.ended
         while self._mirror is not None and self._followed < len(ended):
             ids = ended[self._followed : self._followed + MOST_FOLLOWED]
             self._followed += len(ids)
             # Those that pause may go on: an Optuna trial ends once.
             rows = [self._study.state.row(id) for id in ids if (id, 0) not in self._study.state.paused]
+            began = time.monotonic()
             await asyncio.to_thread(self._add_to_mirror, self._mirror, rows)
+            await asyncio.sleep(self._rests * (time.monotonic() - began))
         self._following = None
 
     def _add_to_mirror(self, mirror: Mirror, rows: list[dict[str, Any]]) -> None:
