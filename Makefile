@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Processes that share out the tests, a file of them at a time.
+# Processes that share out the tests.
 JOBS ?= 2
-PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --durations 15
 
 .PHONY: help install quickstart test test-long chaos system-deps lint format bench check-cluster cluster-demo golden docs clean
 
@@ -30,10 +30,10 @@ quickstart: $(VENV)/installed  ## search a plan for a small network on handwritt
 	$(BIN)/pqsearch run examples/digits.toml
 
 test: $(VENV)/installed-test lint  ## lint, types and every test but the long ones
-	$(PYTEST) -m "not long"
+	$(PYTEST) --dist worksteal -m "not long"
 
 test-long: $(VENV)/installed-peers  ## tests that take minutes or need system packages (see system-deps)
-	$(PYTEST) -m long
+	$(PYTEST) --dist loadfile -m long
 
 chaos: $(VENV)/installed-test  ## hit a running search with a hundred faults (half an hour or more)
 	$(BIN)/python -m tests.chaos.siege --faults 100

@@ -107,13 +107,14 @@ def _gigabytes() -> float:
 
 
 def _cost_around(spent: list[tuple[int, float]], mark: int) -> float:
-    """Processor seconds of one evaluation, over a fifth of the mark's own number.
+    """Processor seconds of one evaluation, over a fifth of the mark's own number, but of several times as many as are proposed
+    together.
 
     After the mark, as the first thousand are first candidates for a thousand workers and bred from nothing; but before the
     last one, and up to where workers find nothing more to ask for.
     """
-    total = spent[-1][0]
-    low, high = (mark, 1.2 * mark) if 1.2 * mark <= total else (0.8 * mark, total - CORE_WORKERS)
+    total, width = spent[-1][0], max(0.2 * mark, 2 * CORE_WORKERS)
+    low, high = (mark, mark + width) if mark + width <= total else (mark - width, total - CORE_WORKERS)
     (first, since), (last, until) = (next(one for one in spent if one[0] >= count) for count in (low, high))
     return (until - since) / (last - first)
 

@@ -172,8 +172,6 @@ def _untidy(
 
 INFORMED = Knapsack([4] * 12, prior=[[0.1 * (1 + knob % 4), 0.05, 0.01, 0.0] for knob in range(12)])
 SEVERAL = [name for name in NAMES if rooms.constants("algorithms", name).get("SEVERAL_OBJECTIVES")]
-#: Those that fit something to the whole history for every answer; a quarter of the cuts in each of their four runs.
-SLOW = {"surrogate_exchange", "tpe"}
 #: Names with a problem and a number of objectives.
 RUNS = [
     pytest.param(name, problem, objectives, id=f"{name}, {objectives} objective(s), {words}")
@@ -187,12 +185,15 @@ RUNS = [
 def test_cut_off_at_any_of_a_hundred_points_it_goes_on_as_the_unbroken_one(
     name: str, problem: Knapsack, objectives: int
 ) -> None:
-    """At each point the next answer and the last one are compared; at some, all answers between them."""
+    """At each point the next answer and the last one are compared; at some, all answers between them. The hundred are shared out to
+    the runs of an algorithm.
+    """
     evaluations = 250
     events, answers = _untidy(_make(name, problem), problem, evaluations, objectives)
     assert name in LISTS or sum(kind == "asked" for kind, *_ in events) == evaluations
     places = sorted(answers)
-    cuts = np.random.default_rng(1).integers(0, places[-1] + 1, 25 if name in SLOW else 100).tolist()
+    runs = sum(run.values[0] == name for run in RUNS)
+    cuts = np.random.default_rng(1).integers(0, places[-1] + 1, 100 // runs).tolist()
     for number, cut in enumerate(cuts):
         rebuilt = _fold(_make(name, problem), events[:cut])
         after = [place for place in places if place >= cut]

@@ -230,7 +230,7 @@ def test_a_run_with_a_target_goes_all_the_way_and_says_what_came_of_it(
 ) -> None:
     spec = write_spec(
         tmp_path,
-        study__evaluations=16,
+        study__evaluations=24,
         finetune__compare=False,
         finetune__epochs=1,
         target={"max_drop": 12.0, "minimize": "size_bytes"},
