@@ -1,4 +1,4 @@
-"""Rounding to a grid of integers times a step, and the way back: what quantisers with a learned or a fixed step have in common."""
+"""Rounding to a grid of integers times a learned step, and the way back."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ class Round(torch.autograd.Function):
         (gradient,) = gradients
         x, step, output = ctx.saved_tensors
         low, high, scale = ctx.grid
-        # The gradient where low < x / step < high, else 0.
         scaled = x / step
         gradient = gradient.to(scaled.dtype)
-        through = torch.ops.aten.hardtanh_backward.grad_input(gradient, scaled, low, high, grad_input=scaled)
+        through = passed(gradient, scaled, low, high)
         by_step = None
         if ctx.needs_input_grad[1]:
             # gradient * (round(x / step) - x / step) inside the range, gradient * (end of the range) outside it.
@@ -45,6 +44,13 @@ class Round(torch.autograd.Function):
                 by_step = (output * gradient).addcmul_(x, through, value=-1).sum_to_size(step.shape)
             by_step = by_step * scale / step
         return through.to(x.dtype), by_step, None, None, None
+
+
+def passed(gradient: Tensor, scaled: Tensor, low: int, high: int) -> Tensor:
+    """The gradient where low < scaled < high, else 0; written over `scaled`."""
+    gradient = gradient.to(scaled.dtype)
+    found: Tensor = torch.ops.aten.hardtanh_backward.grad_input(gradient, scaled, low, high, grad_input=scaled)
+    return found
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -10,32 +10,29 @@ follows the weights and is no parameter. Inputs are 0 or the learned step, or th
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from pqsearch.errors import UserError
 from pqsearch.rooms import Doc
 from trainers.calibrators import mse
-from trainers.calibrators._observe import SMALLEST_STEP, Steps, check_finite, thinned
+from trainers.calibrators._observe import SMALLEST_STEP, Steps, thinned
 from trainers.quantizers import _one_bit
+from trainers.quantizers._grid import SignedByData
 from trainers.quantizers._round import Round
 
 #: Fewest and most bits.
 BITS = (1, 8)
 
 
-class Quantizer(nn.Module):
+class Quantizer(SignedByData):
     """Fake quantisation on the grid `step * integer`, integers from `low` to `high`; a signed bit leaves 0 out.
 
     Weights are signed, with a step for each of the `channels` along `axis` (0, the output channels) or one for all.
     Activations have one step; whether they are signed is decided by what calibration sees. Until calibrated it is the
     identity.
     """
-
-    step: Tensor
-    seen_signed: Tensor
 
     def __init__(
         self,
@@ -46,41 +43,16 @@ class Quantizer(nn.Module):
         *,
         per_channel: Annotated[bool, Doc("One step per output channel for weights, or one for the layer.")] = True,
     ) -> None:
-        super().__init__()
-        if not BITS[0] <= bits <= BITS[1]:
-            raise UserError(f"quantizer: lsq has {BITS[0]} to {BITS[1]} bits, got {bits}; choose another quantizer")
-        self.bits = bits
-        self.role = role
-        self.axis = axis if role == "weight" and per_channel else None
-        step = torch.ones(channels if self.axis is not None else 1)
-        if self._follows:
-            self.register_buffer("step", step)
-        else:
-            self.step = nn.Parameter(step)
-        # -1: not calibrated, 0: unsigned, 1: signed. Part of the state dict, so that a grid survives its file.
-        self.register_buffer("seen_signed", torch.tensor(-1, dtype=torch.int8))
-        self._state = -1
-
-    @property
-    def ready(self) -> bool:
-        return self._state >= 0
-
-    @property
-    def signed(self) -> bool:
-        return self._state != 0
+        own = role == "weight" and per_channel
+        step = torch.ones(channels if own else 1)
+        follows = bits == 1 and role == "weight"
+        super().__init__(bits, role, step if follows else nn.Parameter(step), BITS)
+        self.axis = axis if own else None
 
     @property
     def _follows(self) -> bool:
         """The step is what the weights say, and not learned."""
         return self.bits == 1 and self.role == "weight"
-
-    @property
-    def low(self) -> int:
-        return -(2 ** (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        return max(1, 2 ** (self.bits - 1) - 1) if self.signed else 2**self.bits - 1
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.ready:
@@ -111,10 +83,7 @@ class Quantizer(nn.Module):
         `steps` finds them from rows of values; one-bit grids that have no zero have a step of their own. Raises
         `FloatingPointError` for values that are not finite.
         """
-        check_finite(x)
-        signed = self.role == "weight" or bool((x < 0).any())
-        self._state = int(signed)
-        self.seen_signed.fill_(self._state)
+        self.see(x)
         rows = x.flatten(1) if self.axis is not None else x.reshape(1, -1)
         self.step.copy_(self._step_of(rows, steps))
 
@@ -123,10 +92,6 @@ class Quantizer(nn.Module):
             return _one_bit.mean_size(thinned(rows), 0).clamp_min(SMALLEST_STEP)
         found = steps(rows, self.low, self.high).clamp_min(SMALLEST_STEP)
         return _one_bit.refined(thinned(rows), found, SMALLEST_STEP) if self.bits == 1 else found
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self._state = int(self.seen_signed)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, role={self.role}, axis={self.axis}, signed={self.signed}"

@@ -10,11 +10,12 @@ import math
 from typing import Annotated, Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pqsearch.errors import UserError
 from pqsearch.rooms import Doc
-from trainers.calibrators._observe import Steps, check_finite, covering, thinned
+from trainers.calibrators._observe import Steps, covering, thinned
+from trainers.quantizers._grid import SignedByData
+from trainers.quantizers._round import passed
 
 #: Fewest and most bits.
 BITS = (2, 16)
@@ -22,15 +23,13 @@ BITS = (2, 16)
 MOST_HALVINGS = 8
 
 
-class Quantizer(nn.Module):
+class Quantizer(SignedByData):
     """Fake quantisation on the grid `step * integer`, integers from `low` to `high`, the step a power of two.
 
     Weights are signed. Whether activations are is decided by what calibration sees; until calibrated it is the identity. Gradients
     pass where nothing is clipped, and the step is not learned.
     """
 
-    step: Tensor
-    seen_signed: Tensor
     axis: int | None = None
 
     def __init__(
@@ -44,34 +43,8 @@ class Quantizer(nn.Module):
             bool, Doc("Clip what is far out where the squared error is then smaller, or nothing at all.")
         ] = True,
     ) -> None:
-        super().__init__()
-        if not BITS[0] <= bits <= BITS[1]:
-            raise UserError(
-                f"quantizer: ristretto has {BITS[0]} to {BITS[1]} bits, got {bits}; choose another quantizer"
-            )
-        self.bits = bits
-        self.role = role
+        super().__init__(bits, role, torch.ones(1), BITS)
         self._saturate = saturate
-        self.register_buffer("step", torch.ones(1))
-        # -1: not calibrated, 0: unsigned, 1: signed. Part of the state dict, so that a grid survives its file.
-        self.register_buffer("seen_signed", torch.tensor(-1, dtype=torch.int8))
-        self._state = -1
-
-    @property
-    def ready(self) -> bool:
-        return self._state >= 0
-
-    @property
-    def signed(self) -> bool:
-        return self._state != 0
-
-    @property
-    def low(self) -> int:
-        return -(2 ** (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
 
     @property
     def fraction_length(self) -> int:
@@ -91,9 +64,7 @@ class Quantizer(nn.Module):
         `steps` are not asked: there are so few powers of two that all that matter are tried. Raises `FloatingPointError` for
         values that are not finite.
         """
-        check_finite(x)
-        self._state = int(self.role == "weight" or bool((x < 0).any()))
-        self.seen_signed.fill_(self._state)
+        self.see(x)
         row = x.reshape(1, -1)
         exponent = math.ceil(math.log2(float(covering(row, self.low, self.high))))
         if self._saturate:
@@ -103,10 +74,6 @@ class Quantizer(nn.Module):
             # The first of those that are as good clips least.
             exponent -= errors.index(min(errors))
         self.step.fill_(2.0**exponent)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self._state = int(self.seen_signed)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, role={self.role}, signed={self.signed}"
@@ -130,9 +97,4 @@ class _HalfUp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         x, step = ctx.saved_tensors
-        scaled = x / step
-        low, high = ctx.grid
-        found = torch.ops.aten.hardtanh_backward.grad_input(
-            gradients[0].to(scaled.dtype), scaled, low, high, grad_input=scaled
-        )
-        return found.to(x.dtype), None, None, None
+        return passed(gradients[0], x / step, *ctx.grid).to(x.dtype), None, None, None
