@@ -23,7 +23,7 @@ from pqsearch.store_url import is_url
 from pqsearch.tables import text_table
 from trainers.baseline import initial_model
 from trainers.compress import compress
-from trainers.measure import LayerCosts, measure, measure_layers
+from trainers.measure import LayerCosts, measure_layers, totals
 
 #: What is said of a layer, in this order.
 FIGURES = ("params", "macs", "inputs", "weight_bits", "act_bits", "size_bytes", "bitops", "intensity")
@@ -94,9 +94,9 @@ def meter(target: str | Path, overrides: Sequence[str] = (), plan_file: str | Pa
 def metered(model: nn.Module, prepared: Prepared, plan: Plan | None) -> Metered:
     """Costs of a network, and of what a plan makes of it."""
     shape = prepared.dataset.input_shape
-    before = measure_layers(model, shape), measure(model, shape)
+    before = measure_layers(model, shape)
     if plan is None:
-        return Metered(before[0], None, before[1], None)
+        return Metered(before, None, totals(model, before), None)
     spec = prepared.spec
     smaller = compress(
         model,
@@ -106,7 +106,8 @@ def metered(model: nn.Module, prepared: Prepared, plan: Plan | None) -> Metered:
         quantizer_options=spec.quantizer.options,
         sparsity_pattern=spec.space.sparsity_pattern,
     )
-    return Metered(before[0], measure_layers(smaller, shape), before[1], measure(smaller, shape))
+    after = measure_layers(smaller, shape)
+    return Metered(before, after, totals(model, before), totals(smaller, after))
 
 
 def write(found: Metered, *, csv_file: str | None = None, json_file: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,11 @@ def measure(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, float]:
     - bitops: sum of macs x weight bits x activation bits
     - size_bytes: weights packed at their bits, steps, biases, batch norm (statistics included) and all other parameters
     """
-    rows = measure_layers(model, input_shape)
+    return totals(model, measure_layers(model, input_shape))
+
+
+def totals(model: nn.Module, rows: Sequence[LayerCosts]) -> dict[str, float]:
+    """What `measure` gives, from the costs of the model's layers."""
     inside = {id(parameter) for parameter in step_parameters(model)}
     params = sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in inside)
     steps = sum(quantizer.step.numel() for _, quantizer in quantizers(model))
