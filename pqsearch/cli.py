@@ -21,7 +21,7 @@ from pqsearch import (
     spec_commands,
     study_commands,
 )
-from pqsearch.errors import SearchAborted, UserError
+from pqsearch.errors import SearchAborted, UserError, writing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,13 +121,12 @@ def _init(options: argparse.Namespace) -> int:
     from pqsearch.spec_docs import commented_spec
 
     path = Path(options.path)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(commented_spec())
-    except FileExistsError:
-        raise UserError(f"{path}: exists already; name another file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+    with writing(path):
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(commented_spec())
+        except FileExistsError:
+            raise UserError(f"{path}: exists already; name another file") from None
     print(f"{path}: edit it, then `pqsearch check {path}` and `pqsearch run {path}`")
     return 0
 

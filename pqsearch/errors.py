@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -17,6 +18,15 @@ class UserError(Exception):
 
     def __reduce__(self) -> tuple[type[UserError], tuple[tuple[str, ...]]]:
         return type(self), (self.problems,)
+
+
+@contextmanager
+def writing(what: object) -> Iterator[None]:
+    """Turn what the system refuses while a file that the user has named is written into one line; `what` is how it was named."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what}: cannot be written ({error.strerror}); name another file") from None
 
 
 class SearchAborted(Exception):

@@ -11,7 +11,7 @@ import torch
 
 from pqsearch import environment
 from pqsearch.console import Progress
-from pqsearch.errors import UserError
+from pqsearch.errors import UserError, writing
 from pqsearch.latency_file import LATENCY_FORMAT, UNIT
 from pqsearch.plan import FIXED, LayerInfo, ModelInfo, channels_kept
 from pqsearch.prepare import load_data
@@ -94,10 +94,8 @@ def measure_latency(
         "layers": layers,
     }
     if out is not None:
-        try:
+        with writing(f"--out {out}"):
             write_atomically(Path(out), json.dumps(table, indent=1) + "\n")
-        except OSError as error:
-            raise UserError(f"--out {out}: cannot be written ({error.strerror}); name another file") from None
     return table
 
 

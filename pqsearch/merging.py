@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pqsearch.check import network_of
-from pqsearch.errors import UserError
+from pqsearch.errors import UserError, writing
 from trainers.files import save
 from trainers.merging import Merged, merge_batch_norm
 
@@ -34,10 +34,8 @@ def merge(target: str | Path, out: str | Path, overrides: Sequence[str] = ()) ->
     if not merged.into:
         why = "; ".join(f"{name} {reason}" for name, reason in merged.left.items()) or "it has no batch norm"
         raise UserError(f"{target}: nothing can be merged: {why}")
-    try:
+    with writing(f"--out {out}"):
         save(merged.model.float().state_dict(), Path(out))
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror}); name another file") from None
     return {"into": merged.into, "left": merged.left, "difference": difference}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from pqsearch.applying import plan_problem
-from pqsearch.errors import UserError
+from pqsearch.errors import UserError, writing
 from pqsearch.plan import Plan
 from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared, prepare
@@ -118,10 +118,8 @@ def write(found: Metered, *, csv_file: str | None = None, json_file: str | None 
     ):
         if file is None:
             continue
-        try:
+        with writing(f"{option} {file}"):
             write_atomically(Path(file), text)
-        except OSError as error:
-            raise UserError(f"{option} {file}: cannot be written ({error.strerror}); name another file") from None
 
 
 def _any_weights(spec: Spec) -> Spec:

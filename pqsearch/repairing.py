@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pqsearch.errors import UserError
+from pqsearch.errors import UserError, writing
 from pqsearch.journal.record import Event, event_of
 from pqsearch.run_dir import RunDirectory, write_atomically
 
@@ -49,11 +49,8 @@ def repair(
             return {**answer, "aside": journal.set_aside(kept)}
         if target.exists():
             raise UserError(f"{target}: exists already; name another file with --out")
-        try:
-            with journal.lines() as lines:
-                write_atomically(target, b"".join(islice(lines, kept)))
-        except OSError as error:
-            raise UserError(f"--out {target}: cannot be written ({error.strerror}); name another file") from None
+        with writing(f"--out {target}"), journal.lines() as lines:
+            write_atomically(target, b"".join(islice(lines, kept)))
     return {**answer, "out": str(target)}
 
 

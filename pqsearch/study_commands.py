@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pqsearch.arguments import Add, with_spec
-from pqsearch.errors import UserError
+from pqsearch.errors import UserError, writing
 
 
 def add(add_command: Add) -> None:
@@ -186,10 +186,8 @@ def _repair(options: argparse.Namespace) -> int:
 def _write_plan(path: Path, row: Mapping[str, Any]) -> None:
     from pqsearch.run_dir import write_atomically
 
-    try:
+    with writing(f"--out {path}"):
         write_atomically(path, json.dumps({**row["plan"], "costs": row["costs"]}, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"--out {path}: cannot be written ({error.strerror}); name another file") from None
 
 
 def _limits(texts: Sequence[str]) -> dict[str, float]:
