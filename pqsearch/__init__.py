@@ -20,6 +20,8 @@ __all__ = [
     "correlate",
     "fetch",
     "load",
+    "load_fixed_point",
+    "load_integers",
     "load_spec",
     "measure_latency",
     "repair",
@@ -40,6 +42,8 @@ _HOMES = {
     "correlate": "pqsearch.correlating",
     "fetch": "cluster.service",
     "load": "pqsearch.rebuild",
+    "load_fixed_point": "pqsearch.fixed_pointing",
+    "load_integers": "pqsearch.fixed_pointing",
     "load_spec": "pqsearch.spec",
     "measure_latency": "pqsearch.latency",
     "repair": "pqsearch.repairing",
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from pqsearch.choose import select
     from pqsearch.correlating import correlate
     from pqsearch.errors import UserError
+    from pqsearch.fixed_pointing import load_fixed_point, load_integers
     from pqsearch.in_memory import compress
     from pqsearch.latency import measure_latency
     from pqsearch.optuna_sampler import as_sampler

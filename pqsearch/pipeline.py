@@ -28,13 +28,14 @@ from pqsearch.rebuild import module_of, recipe
 from pqsearch.resolving import sweep
 from pqsearch.run_dir import RunDirectory, writable, write_atomically
 from pqsearch.spec import Spec, load_spec
+from pqsearch.spec_network import FixedPointSpec
 from pqsearch.store_session import Keeper, at_work
 from pqsearch.study import read_study
 from pqsearch.study_fold import asks_for_more
 from pqsearch.summary import make_summary, warnings
 from pqsearch.worker_time import worker_time
 
-STAGES = ("baseline", "search", "finetune", "export", "report")
+STAGES = ("baseline", "search", "finetune", "export", "fixed_point", "report")
 
 
 class Pipeline:
@@ -164,6 +165,18 @@ class Pipeline:
                     written += rooms.load("exporters", name)(model, self.run.path)
         return written
 
+    def fixed_point(self) -> dict[str, Any]:
+        """Make the winner's copy in dynamic fixed point, as `[fixed_point]` says."""
+        settings = self.spec.fixed_point
+        if settings is None:
+            raise UserError("fixed_point: is not in the spec; put [fixed_point] into it")
+        if not self.run.model.is_file():
+            self.export()
+        from pqsearch.fixed_pointing import make
+
+        with self.stage("fixed_point"):
+            return make(self.prepared, self.run, settings, self.console.line)
+
     def report(self) -> Path:
         """Write summary.json and report.html from what the run has so far."""
         from pqsearch.report.page import render
@@ -200,8 +213,15 @@ class Pipeline:
             self.finetune()
         if not self.run.model.is_file():
             self.export()
+        if self.spec.fixed_point is not None and not self._fixed_point_made(self.spec.fixed_point):
+            self.fixed_point()
         self.report()
         return self.run.read(self.run.summary)
+
+    def _fixed_point_made(self, settings: FixedPointSpec) -> bool:
+        from pqsearch.fixed_pointing import is_made
+
+        return is_made(self.run, settings)
 
     def _finetune_needed(self) -> bool:
         record = self.run.read(self.run.checkpoints / "finetune.json")

@@ -27,6 +27,7 @@ FREE_KEYS = (
     "data.cache",
     "latency.table",  # where it is; what stands in it is compared
     "export",
+    "fixed_point",
 )
 #: Keys of `[space]` that there have not always been: journals of before have none of them.
 LATER_SPACE_KEYS = ("tie", "tie_bits", "sparsity", "sparsity_pattern")

@@ -25,6 +25,7 @@ from pqsearch.spec_network import (
     DataSpec,
     ExportSpec,
     FinetuneSpec,
+    FixedPointSpec,
     ModelSpec,
     PruningSpec,
     QuantizerSpec,
@@ -85,6 +86,7 @@ class Spec(Section):
     pruning: PruningSpec = PruningSpec()
     finetune: FinetuneSpec = FinetuneSpec()
     export: ExportSpec = ExportSpec()
+    fixed_point: FixedPointSpec | None = None
     workers: WorkersSpec = WorkersSpec()
 
     @property

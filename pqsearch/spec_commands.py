@@ -15,6 +15,7 @@ _STAGES = {
     "search": "search plans (trains the baseline first if there is none)",
     "finetune": "fully fine-tune the leading plans, or the one named by --plan",
     "export": "write the winner in the formats of [export]",
+    "fixed-point": "make the winner's copy in dynamic fixed point, and write its integers",
     "report": "write summary.json and report.html from what the run has",
 }
 
@@ -79,7 +80,7 @@ def _stage(name: str) -> Any:
             elif name == "finetune":
                 pipeline.finetune(options.plan)
             else:
-                getattr(pipeline, name)()
+                getattr(pipeline, name.replace("-", "_"))()
             run = pipeline.run
         _say_where(run)
         return 0

@@ -184,6 +184,34 @@ class CalibrationSpec(RoomSection):
     calibrator: str = Field("mse", description="A file in `trainers/calibrators/`.")
 
 
+class FixedPointSpec(Section):
+    """The winner once more in dynamic fixed point, for hardware without float: integers and shifts, written to `fixed_point/`."""
+
+    weight_bits: int = Field(8, ge=2, le=16, description="Bits of the weights.")
+    act_bits: int = Field(8, ge=2, le=16, description="Bits of the layers' inputs.")
+    plan_bits: bool = Field(
+        False,
+        description="Each layer has its bits of the plan instead; the two above are for layers that are float there.",
+    )
+    bias_bits: int = Field(16, ge=2, le=16, description="Bits of the biases.")
+    output_bits: int | None = Field(
+        16,
+        ge=2,
+        le=16,
+        description="Bits that each layer's sums are rounded to before anything else is done with them.",
+    )
+    merge_batch_norm: bool = Field(
+        True, description="Batch norm goes into the layers beside it. Without that there are no integer files."
+    )
+    saturate: bool = Field(
+        True, description="Clip what is far out where the squared error is then smaller, or nothing at all."
+    )
+    criterion: Literal["error", "loss"] = Field(
+        "error", description="Where the point stands: by the squared error of each tensor, or tried by the task's loss."
+    )
+    images: int = Field(128, ge=1, description="Training images, as they are, that the grids are set from.")
+
+
 class PruningSpec(RoomSection):
     """How the channels to remove are chosen. Further keys are the importance's own options."""
 

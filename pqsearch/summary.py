@@ -9,6 +9,7 @@ import numpy as np
 
 from pqsearch import environment
 from pqsearch.finetunes import Job
+from pqsearch.fixed_pointing import FixedPointPaths, is_made
 from pqsearch.plan import Plan
 from pqsearch.prepare import Prepared
 from pqsearch.rebuild import module_of, recipe
@@ -30,6 +31,8 @@ PAIRS = (
     ("uniform_filled", "baseline"),
     ("uniform_filled", "uniform"),
     ("baseline_finetuned", "baseline"),
+    ("fixed_point", "searched"),
+    ("fixed_point", "baseline"),
 )
 ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled")
 
@@ -83,6 +86,15 @@ def make_summary(
             "seconds": result.get("seconds"),
         }
         correct[role] = np.load(folder / "correct.npy")
+    fixed = _fixed_point(spec, run)
+    if fixed is not None and "searched" in summary:
+        summary["fixed_point"] = {
+            **_accuracies(fixed),
+            **_costs(fixed["measured"], baseline["measured"]),
+            **{key: value for key, value in summary["searched"].items() if key in BY_TABLE},
+            "integer": fixed.get("integer"),
+        }
+        correct["fixed_point"] = np.load(FixedPointPaths.of(run).correct)
     summary["differences"] = {
         f"{a} - {b}": paired_difference(correct[a], correct[b]) for a, b in PAIRS if a in correct and b in correct
     }
@@ -100,6 +112,13 @@ def warnings(spec: Spec) -> list[str]:
         )
     early = unbred(spec.algorithm.name, spec.algorithm.options, spec.study.evaluations)
     return [*found, early] if early else found
+
+
+def _fixed_point(spec: Spec, run: RunDirectory) -> dict[str, Any] | None:
+    """What the winner's copy in fixed point came to, where there is one and of this winner."""
+    if spec.fixed_point is None or not run.plan.is_file() or not is_made(run, spec.fixed_point):
+        return None
+    return run.read(FixedPointPaths.of(run).result)
 
 
 def _task(spec: Spec) -> dict[str, Any]:

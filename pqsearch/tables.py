@@ -15,7 +15,7 @@ CANDIDATE_KEYS = (
     "id", "kind", "genes", "plan_hash", "state", "rung", "values", "costs", "worker", "seconds", "times_evaluated",
     "accuracy", "images", "role", "failure", "repeats", "same_as",
 )  # fmt: skip
-ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled")
+ROLES = ("baseline", "baseline_finetuned", "searched", "fixed_point", "uniform", "uniform_filled")
 
 
 def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -109,6 +109,7 @@ FLOORS = (
         "pqsearch.finetunes",
         "pqsearch.baselines",
         "pqsearch.rebuild",
+        "pqsearch.fixed_pointing",
         "pqsearch.summary",
         "pqsearch.resolving",
         "pqsearch.simulating",

@@ -102,7 +102,7 @@ def merge_batch_norm(model: nn.Module, input_shape: tuple[int, ...]) -> Merged:
         into, behind = found
         layer = modules[into]
         assert isinstance(layer, LAYERS)
-        (_fold_behind if behind else _fold_ahead)(layer, *_line(norm))
+        (_fold_behind if behind else _fold_ahead)(layer, *line(norm))
         _replace(merged.model, norm)
         merged.into[name] = into
     return merged
@@ -153,7 +153,7 @@ def _pads_zeros(layer: nn.Module) -> bool:
     return layer.padding == "same" or any(layer.padding)
 
 
-def _line(norm: nn.Module) -> tuple[Tensor, Tensor]:
+def line(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Scale and shift of each channel, in float64."""
     assert isinstance(norm, NORMS) and norm.running_mean is not None and norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()

@@ -45,7 +45,7 @@ class QuantConv2d(nn.Conv2d):
     weight_mask: Tensor | None
 
     def forward(self, input: Tensor) -> Tensor:
-        x, weight = _quantized(self, input)
+        x, weight = on_grids(self, input)
         return self._conv_forward(x, weight, self.bias)
 
 
@@ -57,11 +57,12 @@ class QuantLinear(nn.Linear):
     weight_mask: Tensor | None
 
     def forward(self, input: Tensor) -> Tensor:
-        x, weight = _quantized(self, input)
+        x, weight = on_grids(self, input)
         return functional.linear(x, weight, self.bias)
 
 
-def _quantized(layer: QuantConv2d | QuantLinear, x: Tensor) -> tuple[Tensor, Tensor]:
+def on_grids(layer: QuantConv2d | QuantLinear, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A layer's inputs and weights, quantised where they have a grid, and masked."""
     x = layer.act_quantizer(x) if layer.act_quantizer is not None else x
     weight = masked(layer, layer.weight)
     # A grid may have no zero, as that of one bit.

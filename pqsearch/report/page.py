@@ -21,6 +21,7 @@ ROLES = {
     "baseline": "float baseline",
     "baseline_finetuned": "float baseline, same extra training",
     "searched": "searched plan",
+    "fixed_point": "searched plan, in fixed point",
     "uniform": "uniform plan",
     "uniform_filled": "uniform plan, slack filled",
 }
@@ -136,7 +137,7 @@ def _differences(summary: Mapping[str, Any]) -> str:
     wanted = [
         (name, found)
         for name, found in (summary.get("differences") or {}).items()
-        if name.startswith(("searched", "uniform"))
+        if name.startswith(("searched", "fixed_point", "uniform"))
     ]
     if not wanted:
         return ""

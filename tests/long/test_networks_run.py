@@ -40,17 +40,17 @@ def make(classes, *, wide=16):
     return Net(classes, wide)
 """
 
-#: Name, options, side of the images.
+#: Name, options, side of the images. Narrow where a network can be: what goes from stage to stage is the same.
 NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "resnet56_b": ("cifar_resnet", {"depth": 56, "shortcut": "B"}, 32),
-    "vgg16": ("vgg", {"depth": 16}, 32),
-    "mobilenet_v1": ("mobilenet_v1", {"stem": "cifar"}, 32),
-    "mobilenet_v2": ("mobilenet_v2", {"stem": "cifar"}, 32),
-    "darknet19": ("darknet", {"stem": "cifar"}, 32),
-    "densenet40": ("densenet", {"depth": 40}, 32),
-    "resnet50_caffe": ("resnet", {"depth": 50, "stride_in": "1x1"}, 64),
-    "efficientnet_b0": ("torchvision:efficientnet_b0", {}, 64),
-    "regnet_y_400mf": ("torchvision:regnet_y_400mf", {}, 64),
+    "vgg16": ("vgg", {"depth": 16, "width": 0.25}, 32),
+    "mobilenet_v1": ("mobilenet_v1", {"stem": "cifar", "width": 0.5}, 32),
+    "mobilenet_v2": ("mobilenet_v2", {"stem": "cifar", "width": 0.5}, 32),
+    "darknet19": ("darknet", {"stem": "cifar", "width": 0.25}, 32),
+    "densenet40": ("densenet", {"depth": 40, "growth": 4}, 32),
+    "resnet50_caffe": ("resnet", {"depth": 50, "stride_in": "1x1"}, 32),
+    "efficientnet_b0": ("torchvision:efficientnet_b0", {}, 32),
+    "regnet_y_400mf": ("torchvision:regnet_y_400mf", {}, 32),
     "own": ("mynet:make", {"wide": 24}, 32),
 }
 
@@ -67,6 +67,7 @@ def _images(folder: Path, side: int) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("warm_ray")
 @pytest.mark.parametrize("key", NETWORKS)
 def test_a_network_goes_from_spec_to_export(key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name, options, side = NETWORKS[key]
@@ -94,6 +95,7 @@ def _without_times(value: Any) -> Any:
     return [_without_times(part) for part in value] if isinstance(value, list) else value
 
 
+@pytest.mark.usefixtures("warm_ray")
 @pytest.mark.parametrize("changes", [{"workers__count": 1}, {"workers__count": 2, "study__synchronous": True}])
 def test_the_same_seed_gives_the_same_summary_twice(changes: dict[str, Any], tmp_path: Path) -> None:
     found = []

@@ -66,6 +66,10 @@ class Quantizer(SignedByData):
         """
         self.see(x)
         row = x.reshape(1, -1)
+        if not bool(row.any()):
+            # Any grid has zero; a very fine one would only make the sums of the layer wide.
+            self.step.fill_(1.0)
+            return
         exponent = math.ceil(math.log2(float(covering(row, self.low, self.high))))
         if self._saturate:
             row = thinned(row) if self.role == "act" else row

@@ -1,0 +1,176 @@
+"""The stage behind the export: the winner once more in dynamic fixed point, tested, and its integers written down. No Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pqsearch.errors import UserError
+from pqsearch.plan import Plan
+from pqsearch.plan_file import read_recipe
+from pqsearch.prepare import Prepared
+from pqsearch.rebuild import module_of
+from pqsearch.run_dir import RunDirectory
+from pqsearch.spec_network import FixedPointSpec
+from trainers import files
+from trainers.data import Loader
+from trainers.device import evaluation_batch, pick
+from trainers.fixed_point import integer_files
+from trainers.fixed_point.convert import calibrate, fixed_point
+from trainers.fixed_point.integer import IntegerNetwork, integer_layers
+from trainers.fixed_point.numbers import NoIntegerForm
+from trainers.full import select_and_test
+from trainers.measure import measure
+from trainers.merging import merge_batch_norm
+
+#: Images on which the integers are held against the network in float64.
+COMPARED = 16
+
+
+@dataclass(frozen=True)
+class FixedPointPaths:
+    """What the stage leaves in a run directory."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, run: RunDirectory) -> FixedPointPaths:
+        return cls(run.path / "fixed_point")
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "model.pth"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
+    def correct(self) -> Path:
+        return self.folder / "correct.npy"
+
+
+class InDouble(nn.Module):
+    """A network in float64, where every value of a grid is exact, for images and answers in float32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.network(images.double())
+        return found.float()
+
+
+def is_made(run: RunDirectory, settings: FixedPointSpec) -> bool:
+    """Whether the stage is done for the plan and the settings as they are."""
+    found = run.read(FixedPointPaths.of(run).result)
+    return found is not None and found["of"] == _of(run, settings)
+
+
+def _of(run: RunDirectory, settings: FixedPointSpec) -> dict[str, Any]:
+    plan, _ = read_recipe(run.plan)
+    return {"plan_hash": plan.hash, "settings": settings.model_dump()}
+
+
+def make(prepared: Prepared, run: RunDirectory, settings: FixedPointSpec, say: Callable[[str], None]) -> dict[str, Any]:
+    """Convert the exported winner, test it, write its weights, and its integers where batch norm is merged.
+
+    Returns the content of `fixed_point/result.json`. Raises `UserError` where the forward pass does what integers cannot.
+    """
+    spec, dataset, shape = prepared.spec, prepared.dataset, prepared.dataset.input_shape
+    paths, device = FixedPointPaths.of(run), pick(spec.workers.gpus)
+    plan, data = read_recipe(run.plan)
+    network = _network(module_of(plan, data, run.model), plan, settings, shape).to(device)
+    images, labels = Loader(dataset, prepared.splits.train, device).sample(settings.images, "calibration", 0)
+
+    def loss(one: nn.Module) -> float:
+        with torch.no_grad():
+            parts = zip(images.split(batch), labels.split(batch), strict=True)
+            return sum(prepared.task.total_loss(one(image), label) for image, label in parts) / len(images)
+
+    batch = evaluation_batch(shape, device)
+    say(f"fixed point: grids from {len(images)} images")
+    try:
+        calibrate(network, images, loss if settings.criterion == "loss" else None)
+    except FloatingPointError as error:
+        raise UserError(f"fixed_point: {run.model}: {error}; mend the training that it is from") from error
+    say("fixed point: testing")
+    paths.folder.mkdir(exist_ok=True)
+    found = {
+        **select_and_test(InDouble(network), dataset, prepared.splits, device, paths.correct, prepared.task),
+        "measured": measure(network.float().cpu(), shape),
+    }
+    files.save({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, paths.weights)
+    if settings.merge_batch_norm:
+        say("fixed point: integers")
+        found["integer"] = _write(network, run, data, images[:COMPARED].cpu())
+    result = {"of": _of(run, settings), **found}
+    run.write(paths.result, result)
+    return result
+
+
+def _network(model: nn.Module, plan: Plan, settings: FixedPointSpec, shape: tuple[int, ...]) -> nn.Module:
+    left = merge_batch_norm(model, shape).left if settings.merge_batch_norm else {}
+    problems = [
+        f"fixed_point: the batch norm {name} {reason}; with merge_batch_norm = false there are no integer files but all the rest"
+        for name, reason in left.items()
+        if "running statistics" in reason
+    ]
+    if problems:
+        raise UserError(problems)
+    return fixed_point(model, shape, settings, plan.layers)
+
+
+def _write(network: nn.Module, run: RunDirectory, data: dict[str, Any], images: Tensor) -> dict[str, Any]:
+    """The files, read again and held against the network."""
+    exact = network.double()
+    layers = integer_layers(exact)
+    more = {"model": data["model"], "normalization": data["normalization"]}
+    folder = FixedPointPaths.of(run).folder
+    try:
+        integer_files.write(IntegerNetwork(exact, layers), folder, tuple(images.shape[1:]), more)
+        same = torch.equal(IntegerNetwork(exact, integer_files.read(folder))(images), exact(images.double()))
+    except NoIntegerForm as error:
+        raise UserError(
+            f"fixed_point: {error}; with merge_batch_norm = false there are no integer files but all the rest"
+        ) from error
+    if not same:
+        raise AssertionError("the integers compute something else than the network that they are from")
+    bits = {name: layer.accumulator_bits for name, layer in layers.items()}
+    widest = max(bits, key=bits.__getitem__)
+    return {"layers": len(layers), "accumulator_bits": bits[widest], "widest": widest, "compared": len(images)}
+
+
+def load_fixed_point(run_dir: str | Path) -> nn.Module:
+    """The winner of a finished run in dynamic fixed point, with its weights and grids, in eval mode and in float64.
+
+    Inputs are images of shape (batch, channels, height, width), normalised as `plan.json` says. Raises `UserError` where the run has
+    none.
+    """
+    run = RunDirectory.existing(run_dir)
+    paths = FixedPointPaths.of(run)
+    found = run.read(paths.result)
+    if found is None or not paths.weights.is_file():
+        raise UserError(
+            f"{run_dir}: has no fixed_point/; put [fixed_point] into the spec, and `pqsearch fixed-point` makes it"
+        )
+    plan, data = read_recipe(run.plan)
+    model = module_of(plan, data, run.model)
+    settings = FixedPointSpec(**found["of"]["settings"])
+    network = fixed_point(model, tuple(data["model"]["input_shape"]), settings, plan.layers)
+    network.load_state_dict(torch.load(paths.weights, weights_only=True))
+    return network.double().eval()
+
+
+def load_integers(run_dir: str | Path) -> IntegerNetwork:
+    """The same in integers, from `fixed_point/integers.json` and `integers.npz`: its answers are those of `load_fixed_point`, to the
+    last bit. Raises `UserError` where the run has none.
+    """
+    network = load_fixed_point(run_dir)
+    return IntegerNetwork(network, integer_files.read(FixedPointPaths.of(RunDirectory.existing(run_dir)).folder))

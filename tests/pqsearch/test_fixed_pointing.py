@@ -1,0 +1,115 @@
+"""`[fixed_point]`: the winner of a run in fixed point, tested, written down as integers, and told in summary and report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pqsearch
+from pqsearch.cli import main
+from pqsearch.errors import UserError
+from pqsearch.pipeline import opened
+from pqsearch.spec import load_spec
+from tests.conftest import write_spec
+
+pytestmark = pytest.mark.usefixtures("warm_ray")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its fixed-point stage."""
+    from tests.conftest import join_ray
+
+    join_ray()
+    folder = tmp_path_factory.mktemp("fixed")
+    assert (
+        main(["run", str(write_spec(folder, study__evaluations=4, study__confirm=0, fixed_point={"images": 64}))]) == 0
+    )
+    return folder
+
+
+def test_the_stage_leaves_weights_integers_and_results(folder: Path) -> None:
+    names = {path.name for path in (folder / "run" / "fixed_point").iterdir()}
+    assert names == {"model.pth", "correct.npy", "result.json", "integers.json", "integers.npz", "integers.h"}
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    found = summary["fixed_point"]
+    assert found["mean_weight_bits"] == found["mean_act_bits"] == 8
+    assert found["integer"]["accumulator_bits"] <= 32 and found["integer"]["compared"] == 16
+    assert abs(found["test_accuracy"] - summary["searched"]["test_accuracy"]) < 0.1
+    assert summary["differences"]["fixed_point - searched"]["images"] == summary["baseline"]["test_images"]
+    page = (folder / "run" / "report.html").read_text()
+    assert "searched plan, in fixed point" in page
+
+
+def test_the_network_comes_back_and_its_integers_answer_alike(folder: Path) -> None:
+    network, integers = pqsearch.load_fixed_point(folder / "run"), pqsearch.load_integers(folder / "run")
+    images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(network(images.double()), integers(images))
+        close = pqsearch.load(folder / "run")(images)
+    assert float((integers(images) - close).abs().max() / close.abs().max()) < 0.5
+
+
+def test_run_again_nothing_is_made_again_until_the_settings_change(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = str(folder / "spec.toml")
+    result = folder / "run" / "fixed_point" / "result.json"
+    before = result.stat().st_mtime_ns
+    assert main(["run", spec]) == 0
+    assert result.stat().st_mtime_ns == before
+    assert main(["run", spec, "--set", "fixed_point.weight_bits=4"]) == 0
+    assert json.loads(result.read_text())["measured"]["weight_bits"] == 4
+    assert main(["fixed-point", spec]) == 0
+    assert json.loads(result.read_text())["measured"]["weight_bits"] == 8
+    assert "fixed_point" in capsys.readouterr().out
+
+
+def test_without_merging_there_are_no_integers(folder: Path) -> None:
+    with opened(load_spec(folder / "spec.toml", ["fixed_point.merge_batch_norm=false"]), quiet=True) as pipeline:
+        assert "integer" not in pipeline.fixed_point()
+
+
+def test_by_the_loss_the_stage_asks_the_task(folder: Path) -> None:
+    changes = ["fixed_point.criterion=loss", "fixed_point.images=32", "fixed_point.weight_bits=3"]
+    with opened(load_spec(folder / "spec.toml", changes), quiet=True) as pipeline:
+        assert 0 <= pipeline.fixed_point()["test_accuracy"] <= 1
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "too few bits": ({"weight_bits": 1}, "fixed_point.weight_bits"),
+    "too many bits": ({"act_bits": 17}, "fixed_point.act_bits"),
+    "a word": ({"weight_bits": "all"}, "fixed_point.weight_bits"),
+    "no images": ({"images": 0}, "fixed_point.images"),
+    "a criterion": ({"criterion": "entropy"}, "fixed_point.criterion"),
+    "a key": ({"bias": 3}, "fixed_point.bias"),
+}
+
+
+@pytest.mark.parametrize(("keys", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_wrong_key_is_told_in_a_line(
+    keys: dict[str, Any], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(write_spec(tmp_path, fixed_point=keys))]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and words in said[0]
+
+
+def test_the_stage_without_its_section_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fixed-point", str(write_spec(tmp_path))]) == 2
+    assert "fixed_point: is not in the spec; put [fixed_point] into it" in capsys.readouterr().err
+
+
+def test_a_run_without_the_stage_has_none_to_load(finished_run: Path) -> None:
+    with pytest.raises(UserError, match="has no fixed_point/"):
+        pqsearch.load_fixed_point(finished_run)
+
+
+def test_the_scores_of_each_image_are_kept(folder: Path) -> None:
+    found = np.load(folder / "run" / "fixed_point" / "correct.npy")
+    assert found.dtype == np.bool_ and len(found) == 1200

@@ -1,0 +1,121 @@
+"""Fixed-point numbers compute what float64 does, exactly, or say that they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainers.fixed_point.numbers import Fixed, NoIntegerForm, Tape, requantized, to_float
+from trainers.quantizers.ristretto import half_up
+
+Operation = Callable[[Any], Any]
+
+
+def number(shape: tuple[int, ...] = (2, 4, 6, 6), fraction: int = 3, seed: int = 0) -> Fixed:
+    generator = torch.Generator().manual_seed(seed)
+    return Fixed.of(torch.randint(-100, 100, shape, generator=generator), fraction)
+
+
+def joined(x: Tensor) -> Tensor:
+    return torch.cat([x, functional.avg_pool2d(x, 3, 1, 1)], 1)
+
+
+EXACT: dict[str, Operation] = {
+    "relu": functional.relu,
+    "method": lambda x: x.relu(),
+    "relu6": functional.relu6,
+    "clamp": lambda x: x.clamp(-2.5, 4),
+    "module": nn.Sequential(nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1), nn.Flatten()),
+    "leaky": lambda x: functional.leaky_relu(x, 26 / 256),
+    "added": lambda x: x + functional.leaky_relu(x, 0.25),
+    "in place": lambda x: torch.add(x, x).relu_(),
+    "joined": joined,
+    "maximum": lambda x: functional.max_pool2d(x, 2, ceil_mode=True),
+    "mean": lambda x: x.mean((2, 3)),
+    "means": lambda x: functional.adaptive_avg_pool2d(x, 3),
+    "one mean": lambda x: functional.adaptive_avg_pool2d(x, 1).flatten(1),
+    "windows": lambda x: functional.avg_pool2d(x, 3, 2),
+    "halves": lambda x: functional.avg_pool2d(x, 2),
+    "padded": lambda x: functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1)),
+    "shuffled": lambda x: x.view(2, 2, 2, 6, 6).transpose(1, 2).reshape(2, 4, 6, 6),
+    "split": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+    "dropout": lambda x: functional.dropout(x, 0.5, training=False),
+    "shape": lambda x: x.view(x.size(0), -1) + x.reshape(x.shape[0], -1),
+}
+
+
+@pytest.mark.parametrize("operation", EXACT.values(), ids=EXACT.keys())
+def test_an_operation_gives_what_float_does(operation: Operation) -> None:
+    x = number()
+    wanted = operation(to_float(x))
+    found = operation(x)
+    assert isinstance(found, Fixed)
+    assert torch.equal(to_float(found), wanted)
+    for fraction in (-3, 0, 2, 9):
+        grid = half_up(wanted * 2.0**fraction, -128, 127).long()
+        assert torch.equal(requantized(found, fraction, -128, 127), grid)
+
+
+REFUSED: dict[str, tuple[Operation, str]] = {
+    "sigmoid": (torch.sigmoid, "sigmoid has no integer form"),
+    "hardswish": (functional.hardswish, "hardswish has no integer form"),
+    "product": (lambda x: x * x, "mul has no integer form"),
+    "softmax": (lambda x: x.softmax(1), "softmax has no integer form"),
+    "slope": (lambda x: functional.leaky_relu(x, 0.1), r"a slope of 0.1, which is no multiple of 2\^-8"),
+    "end": (lambda x: x.clamp(0, 0.3), "clipping at 0.3"),
+    "float": (lambda x: x + 1.0, "adding something that is not the output of a layer"),
+    "average added": (lambda x: functional.avg_pool2d(x, 3, 1, 1) + x, "adding behind an average over 9 places"),
+    "edge": (lambda x: functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False), "smaller at the edge"),
+    "uneven": (lambda x: functional.adaptive_avg_pool2d(x, 4), "windows of unequal sizes"),
+    "wide": (lambda x: _often(x), "integers of .* bits"),
+}
+
+
+def _often(x: Tensor) -> Tensor:
+    for _ in range(9):
+        x = functional.leaky_relu(x, 0.5)
+    return x
+
+
+@pytest.mark.parametrize(("operation", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_has_no_exact_form_is_refused_by_name(operation: Operation, words: str) -> None:
+    with pytest.raises(NoIntegerForm, match=words):
+        operation(number())
+
+
+def test_halves_are_rounded_up_and_the_ends_hold() -> None:
+    x = Fixed.of(torch.tensor([-6, -5, -3, -2, -1, 1, 2, 3, 1000]), 1)
+    assert requantized(x, 0, -2, 7).tolist() == [-2, -2, -1, -1, 0, 1, 1, 2, 7]
+
+
+def test_what_lies_far_behind_the_point_is_zero() -> None:
+    assert requantized(number(fraction=90), 0, -8, 7).abs().max() == 0
+
+
+def test_thirds_are_divided_once_where_they_are_rounded() -> None:
+    x = Fixed.of(torch.tensor([[1, 1, 2]]), 0).mean(1)
+    assert (x.divisor, x.tolist()) == (3, [4])
+    assert requantized(x, 0, -8, 7).tolist() == [1]
+    assert requantized(x, 2, -8, 7).tolist() == [5]  # 5.33
+
+
+def test_changing_in_place_is_seen_by_all_who_hold_the_number() -> None:
+    x = number()
+    other = x
+    functional.leaky_relu(x, 0.25, inplace=True)
+    assert other.fraction == 3 + 8 and torch.equal(to_float(other), functional.leaky_relu(to_float(number()), 0.25))
+
+
+def test_a_tape_tells_who_read_whom() -> None:
+    x, tape = number(), Tape()
+    tape.add("layer", [], x, layer="one")
+    functional.relu(x + functional.max_pool2d(x, 3, 1, 1))
+    assert [(row["operation"], row["inputs"]) for row in tape.rows] == [
+        ("layer", []), ("max_pool2d", [0]), ("add", [0, 1]), ("relu", [2]),
+    ]  # fmt: skip
+    assert tape.rows[1]["arguments"][:3] == [3, 1, 1] and tape.rows[3]["shape"] == [4, 6, 6]

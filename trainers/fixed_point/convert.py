@@ -1,0 +1,153 @@
+"""From a trained network, float or quantised in any way, to one that computes in dynamic fixed point (Gysel et al., Ristretto, 2018).
+
+Batch norm goes into the layers beside it. Weights, inputs, biases and sums of every layer get a grid whose step is a power of two; slopes
+of leaky ReLUs become multiples of 2^-8. What comes out is a module like any other, for float32 or float64, whose values are all on
+their grids; `trainers.fixed_point.integer` computes the same in integers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from pqsearch.errors import UserError
+from pqsearch.plan import FLOAT_BITS, LayerPlan
+from pqsearch.spec_network import FixedPointSpec
+from trainers.coupling import LAYERS
+from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
+from trainers.fixed_point.numbers import SLOPE_BITS
+from trainers.merging import line, merge_batch_norm
+from trainers.quantized import masked, quantized_layers
+from trainers.quantizers.ristretto import Quantizer
+
+#: By the task's loss these steps are tried around the one of least squared error.
+TRIED = (1.0, 2.0, 0.5)
+
+
+def fixed_point(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    settings: FixedPointSpec,
+    bits: Mapping[str, LayerPlan] | None = None,
+) -> nn.Module:
+    """A fixed-point copy of `model` in evaluation, for images of `input_shape` (channels, height, width); it rounds nothing until it is
+    calibrated or has a state dict loaded.
+
+    `bits` are a plan's, by layer; they count where `settings` say so. Raises `UserError` about `fixed_point` for bits that there are
+    not.
+    """
+    network = as_float(model)
+    if settings.merge_batch_norm:
+        network = merge_batch_norm(network, input_shape).model
+        _norms_to_layers(network)
+    network.eval().requires_grad_(False)
+    for name, part in list(network.named_modules()):
+        if isinstance(part, LAYERS):
+            own = _bits(name, settings, bits or {})
+            fix(network, name, own, settings.bias_bits, settings.output_bits, settings.saturate)
+        elif isinstance(part, nn.LeakyReLU):
+            part.negative_slope = round(part.negative_slope * 2**SLOPE_BITS) / 2**SLOPE_BITS
+    return network
+
+
+@torch.no_grad()
+def calibrate(network: nn.Module, images: Tensor, loss: Callable[[nn.Module], float] | None = None) -> None:
+    """Set all grids from normalised `images` (batch, channels, height, width), layer after layer, each seeing what the layers before it
+    give on their grids; then, with a `loss` of the network, try twice and half of each step and keep what makes it smaller.
+
+    Raises `FloatingPointError` for values that are not finite.
+    """
+    _set_grids(network, images)
+    if loss is not None:
+        for layer in fixed_layers(network).values():
+            act, weight = grids(layer)
+            for grid in (act, weight, layer.output_quantizer):
+                if grid is not None and grid.ready:
+                    _try_steps(layer, grid, lambda: loss(network))
+
+
+def _norms_to_layers(network: nn.Module) -> None:
+    """Batch norm that no layer takes is a convolution of its own: 1x1, each channel by itself."""
+    for parent in network.modules():
+        for key, norm in list(parent._modules.items()):
+            if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
+                scale, shift = line(norm)
+                layer = nn.Conv2d(len(scale), len(scale), 1, groups=len(scale))
+                layer.weight.data.copy_(scale.view(-1, 1, 1, 1))
+                cast("nn.Parameter", layer.bias).data.copy_(shift)
+                parent._modules[key] = layer.to(norm.running_mean)
+
+
+def as_float(model: nn.Module) -> nn.Module:
+    """A copy whose quantised layers are plain ones again, with the weights that their grids give."""
+    found = copy.deepcopy(model)
+    for _, part in list(quantized_layers(found)):
+        layer = cast("Any", part)
+        with torch.no_grad():
+            weight = masked(layer, layer.weight)
+            if layer.weight_quantizer is not None:
+                weight = masked(layer, layer.weight_quantizer(weight))
+            layer.weight.copy_(weight)
+        del layer.weight_quantizer, layer.act_quantizer, layer.weight_mask
+        layer.__class__ = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear
+    return found
+
+
+def _bits(name: str, settings: FixedPointSpec, bits: Mapping[str, LayerPlan]) -> LayerPlan:
+    """Of a layer: the plan's where they are asked for and there."""
+    own = {"weight_bits": settings.weight_bits, "act_bits": settings.act_bits}
+    if settings.plan_bits and name in bits:
+        planned = {"weight_bits": bits[name].weight_bits, "act_bits": bits[name].act_bits}
+        own |= {key: number for key, number in planned.items() if number != FLOAT_BITS}
+    for key, number in own.items():
+        if number < 2:
+            raise UserError(
+                f"fixed_point.plan_bits: {key} of the layer {name} are {number} in the plan, a step that is a power of two has 2 to 16; "
+                "take false, and bits for all layers"
+            )
+    return LayerPlan(**own)
+
+
+def _set_grids(network: nn.Module, images: Tensor) -> None:
+    seen: set[int] = set()
+    handles = []
+
+    def before(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+        if id(layer) not in seen:
+            layer.act_quantizer.calibrate(inputs[0])
+            set_bias_grid(layer)
+
+    def after(layer: Any, inputs: tuple[Tensor, ...], sums: Tensor) -> Tensor | None:
+        first = id(layer) not in seen
+        seen.add(id(layer))
+        if not first or layer.output_quantizer is None:
+            return None
+        layer.output_quantizer.calibrate(sums)
+        return cast("Tensor", layer.output_quantizer(sums))
+
+    for layer in fixed_layers(network).values():
+        _, grid = grids(layer)
+        grid.calibrate(masked(layer, layer.weight))
+        handles += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+    try:
+        network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _try_steps(layer: FixedLayer, grid: Quantizer, loss: Callable[[], float]) -> None:
+    def put(step: Tensor) -> None:
+        grid.step.copy_(step)
+        set_bias_grid(layer)
+
+    start = grid.step.clone()
+    found = []
+    for factor in TRIED:
+        put(start * factor)
+        found.append(loss())
+    put(start * TRIED[found.index(min(found))])
