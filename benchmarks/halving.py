@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from _report import Row, at_least, at_most, json_argument, report
 from _searches import baseline_of, searched
@@ -46,12 +47,12 @@ def main() -> int:
         f"study.evaluations={options.evaluations}", 'algorithm.name="genetic"', 'sensitivity.source="gradients"',
     ]  # fmt: skip
     baseline = baseline_of(_spec([*common, f'study.run_dir="{options.runs / "baseline"}"']))
-    arms = {"full": [], "halving": [f"halving.factor={options.factor:g}"]}
+    arms: dict[str, dict[str, Any]] = {"full": {}, "halving": {"halving": {"factor": options.factor}}}
     found: dict[str, list[tuple[float, float]]] = {arm: [] for arm in arms}
     for seed in range(options.seeds):
-        for arm, changes in arms.items():
+        for arm, sections in arms.items():
             place = options.runs / f"{arm}-{seed}"
-            spec = _spec([*common, *changes, f"study.seed={seed}", f'study.run_dir="{place}"'])
+            spec = _spec([*common, f"study.seed={seed}", f'study.run_dir="{place}"'], sections)
             state = read_study(searched(spec, baseline))
             best = state.best()
             assert best is not None, "a search of so many plans has a best one"
@@ -59,8 +60,9 @@ def main() -> int:
     return report(rows(found["full"], found["halving"]), options.json)
 
 
-def _spec(overrides: Sequence[str]) -> Spec:
-    return parse_spec({**load_spec(SPEC, overrides).to_dict(), "rungs": RUNGS})
+def _spec(overrides: Sequence[str], sections: Mapping[str, Any] | None = None) -> Spec:
+    """The spec of the file with the rungs that are compared, and what only makes sense with them."""
+    return parse_spec({**load_spec(SPEC, overrides).to_dict(), "rungs": RUNGS, **(sections or {})})
 
 
 def rows(full: Sequence[tuple[float, float]], halving: Sequence[tuple[float, float]]) -> list[Row]:

@@ -129,6 +129,8 @@ def stage_line(state: Mapping[str, Any]) -> str:
         words.append(f"running {state['running']}")
     if state.get("role"):
         words.append(str(state["role"]))
+    if state.get("reconstructed"):
+        words.append("reconstructed {}/{} blocks".format(*state["reconstructed"]))
     if state.get("loss") is not None:
         words.append(f"loss {state['loss']:.3f}")
     if state.get("accuracy") is not None:

@@ -97,7 +97,7 @@ def make(prepared: Prepared, run: RunDirectory, settings: FixedPointSpec, say: C
     batch = evaluation_batch(shape, device)
     say(f"fixed point: grids from {len(images)} images")
     try:
-        calibrate(network, images, loss if settings.criterion == "loss" else None)
+        calibrate(network, images, loss if settings.criterion == "loss" else None, settings.correct_bias)
     except FloatingPointError as error:
         raise UserError(f"fixed_point: {run.model}: {error}; mend the training that it is from") from error
     say("fixed point: testing")

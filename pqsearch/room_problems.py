@@ -52,6 +52,7 @@ def rooms_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
     named = (
         ("data", "name", "datasets"), ("algorithm", "name", "algorithms"), ("quantizer", "name", "quantizers"),
         ("calibration", "calibrator", "calibrators"), ("pruning", "importance", "importances"),
+        ("reconstruction", "calibrator", "calibrators"),
     )  # fmt: skip
     for section, key, room in named:
         fields = fields_of((section,), root)

@@ -29,6 +29,7 @@ from pqsearch.spec_network import (
     ModelSpec,
     PruningSpec,
     QuantizerSpec,
+    ReconstructionSpec,
     TaskSpec,
 )
 from pqsearch.spec_problems import value_problems
@@ -84,6 +85,7 @@ class Spec(Section):
     quantizer: QuantizerSpec = QuantizerSpec()
     calibration: CalibrationSpec = CalibrationSpec()
     pruning: PruningSpec = PruningSpec()
+    reconstruction: ReconstructionSpec | None = None
     finetune: FinetuneSpec = FinetuneSpec()
     export: ExportSpec = ExportSpec()
     fixed_point: FixedPointSpec | None = None

@@ -20,7 +20,7 @@ from pqsearch.type_problems import value_range
 
 ROOM_OF_SECTION = {
     "data": "datasets", "model": "models", "budgets": "budgets", "algorithm": "algorithms", "quantizer": "quantizers",
-    "calibration": "calibrators", "pruning": "importances", "export": "exporters",
+    "calibration": "calibrators", "pruning": "importances", "reconstruction": "calibrators", "export": "exporters",
 }  # fmt: skip
 INTRODUCTION = """# The spec
 

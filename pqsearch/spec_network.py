@@ -203,6 +203,13 @@ class FixedPointSpec(Section):
     merge_batch_norm: bool = Field(
         True, description="Batch norm goes into the layers beside it. Without that there are no integer files."
     )
+    equalize: bool = Field(
+        False,
+        description="Scale the channels between two layers so that both have weights of like size, before anything is rounded.",
+    )
+    correct_bias: bool = Field(
+        False, description="Take from each layer's bias what rounding its inputs and weights adds to its mean outputs."
+    )
     saturate: bool = Field(
         True, description="Clip what is far out where the squared error is then smaller, or nothing at all."
     )
@@ -210,6 +217,15 @@ class FixedPointSpec(Section):
         "error", description="Where the point stands: by the squared error of each tensor, or tried by the task's loss."
     )
     images: int = Field(128, ge=1, description="Training images, as they are, that the grids are set from.")
+
+
+class ReconstructionSpec(RoomSection):
+    """How plans that go to the full fine-tune are calibrated instead, where that is worth minutes. Further keys are the calibrator's
+    own options.
+    """
+
+    calibrator: str = Field("brecq", description="A file in `trainers/calibrators/`.")
+    images: int = Field(1024, ge=1, description="Training images, without augmentation, that it sees.")
 
 
 class PruningSpec(RoomSection):

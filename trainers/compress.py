@@ -12,6 +12,7 @@ from pqsearch import rooms
 from pqsearch.errors import UserError
 from pqsearch.plan import Plan
 from pqsearch.sparsity import WORDS, Pattern, pattern_of
+from trainers.calibrators._work import NOBODY, Work
 from trainers.coupling import NORMS, Traced
 from trainers.layers import trace
 from trainers.prune import keep_indices, remove_channels
@@ -90,13 +91,21 @@ def calibrate_steps(
     images: Tensor | Sequence[Tensor],
     calibrator: str = "mse",
     options: Mapping[str, Any] | None = None,
+    work: Work = NOBODY,
 ) -> None:
     """Set the steps of all quantisers from normalised `images` (batch, channels, height, width), or batches of them.
 
-    `calibrator` is a file in `trainers/calibrators/`, with its `options`.
+    `calibrator` is a file in `trainers/calibrators/`, with its `options`. One that learns rounds weights, too, and uses `work` to tell
+    how far it is and to go on where it was broken off.
     """
     images = images if isinstance(images, Tensor) else torch.cat(list(images))
-    rooms.load("calibrators", calibrator)(model, images, **(options or {}))
+    more = (work,) if learns(calibrator) else ()
+    rooms.load("calibrators", calibrator)(model, images, *more, **(options or {}))
+
+
+def learns(calibrator: str) -> bool:
+    """Whether a calibrator learns from the images; then it wants many, and the network may not change in any way afterwards."""
+    return bool(rooms.constants("calibrators", calibrator).get("LEARNS", False))
 
 
 @torch.no_grad()

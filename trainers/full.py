@@ -16,11 +16,12 @@ from pqsearch.plan import Accuracy, Plan
 from pqsearch.spec_network import FinetuneSpec
 from trainers import files
 from trainers.baseline import one_epoch, plain, recipe, resume
+from trainers.calibrators._work import Work
 from trainers.data import Loader, Slice, Splits
 from trainers.datasets._types import Dataset
 from trainers.distributed import ALONE, World
 from trainers.loop import Trainer, evaluate, evaluate_all
-from trainers.proxy import Context, calibrate, compressed
+from trainers.proxy import Context, calibrate, compressed, reconstruct
 from trainers.seeds import derive
 from trainers.task import CLASSIFY, Task, accuracy_of
 from trainers.teacher import teacher_of
@@ -49,8 +50,17 @@ def finetune(
     if found is not None:
         return found
     spec = context.spec
+    checkpoint, kept = folder / "checkpoint.pth", folder / "reconstruction-checkpoint.pth"
     model = compressed(context, plan or Plan())
-    calibrate(context, model, max(rung.images for rung in spec.rungs))
+
+    def reconstructed(done: int, total: int) -> None:
+        if world.first:
+            progress({"done": 0, "total": settings.epochs, "reconstructed": [done, total]})
+
+    if spec.reconstruction is None or plan is None or world.agreed(checkpoint.is_file):
+        calibrate(context, model, max(rung.images for rung in spec.rungs))
+    else:
+        reconstruct(context, model, spec.reconstruction, Work(reconstructed, kept if world.first else None))
     select = Loader(context.dataset, context.splits.select, context.device)
     # The float network too learns from itself as it was: the same training for everyone.
     taught = bool(settings.distillation or settings.feature_distillation)
@@ -68,7 +78,6 @@ def finetune(
         "frozen_norms": settings.freeze_batch_norm,
     }
     trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher, world)
-    checkpoint = folder / "checkpoint.pth"
     best, seconds = _Best(), 0.0
     state = resume(trainer, checkpoint, world)
     epoch = state["epoch"]
@@ -108,7 +117,8 @@ def finetune(
     files.save(best.weights, folder / "weights.pth")
     with files.atomic(finished) as file:
         file.write(json.dumps(result, indent=2).encode())
-    checkpoint.unlink(missing_ok=True)
+    for done_with in (checkpoint, kept):
+        done_with.unlink(missing_ok=True)
     return result
 
 

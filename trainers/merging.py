@@ -46,7 +46,7 @@ class _Call:
     ndim: int
 
 
-class _Graph:
+class Graph:
     """Uses of a network's layers and norms in one forward pass, and how many read what each operation makes."""
 
     def __init__(self, model: nn.Module, input_shape: tuple[int, ...]) -> None:
@@ -91,7 +91,7 @@ def merge_batch_norm(model: nn.Module, input_shape: tuple[int, ...]) -> Merged:
     """
     merged = Merged(copy.deepcopy(model).eval().requires_grad_(True))
     modules = dict(merged.model.named_modules())
-    graph = _Graph(merged.model, input_shape)
+    graph = Graph(merged.model, input_shape)
     for name, norm in modules.items():
         if not isinstance(norm, NORMS):
             continue
@@ -108,7 +108,7 @@ def merge_batch_norm(model: nn.Module, input_shape: tuple[int, ...]) -> Merged:
     return merged
 
 
-def _place(name: str, norm: nn.Module, modules: dict[str, nn.Module], graph: _Graph) -> tuple[str, bool] | str:
+def _place(name: str, norm: nn.Module, modules: dict[str, nn.Module], graph: Graph) -> tuple[str, bool] | str:
     """The layer that a norm goes into and whether the norm stands behind it, or why there is none."""
     call = graph.once(name)
     if call is None:
@@ -130,7 +130,7 @@ def _place(name: str, norm: nn.Module, modules: dict[str, nn.Module], graph: _Gr
     return "; ".join(reasons) or "no layer stands directly before or behind it"
 
 
-def _problem(name: str, layer: nn.Module, norm: _Call, behind: bool, graph: _Graph) -> str | None:
+def _problem(name: str, layer: nn.Module, norm: _Call, behind: bool, graph: Graph) -> str | None:
     """Why a norm cannot go into the layer beside it, in words."""
     if graph.once(name) is None:
         return f"{name} is used more than once"

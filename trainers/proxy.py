@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from pqsearch import rooms
 from pqsearch.plan import Item, Plan, Result
 from pqsearch.spec import Spec
+from pqsearch.spec_network import ReconstructionSpec
 from pqsearch.spec_search import RungSpec
 from trainers import files
 from trainers.baseline import initial_model, plain
 from trainers.build import load_weights
-from trainers.compress import calibrate_steps, compress, reestimate_norms
+from trainers.calibrators._work import Work
+from trainers.compress import calibrate_steps, compress, learns, reestimate_norms
 from trainers.coupling import NORMS, Traced
 from trainers.data import Loader, Splits
 from trainers.datasets._types import Dataset
@@ -114,8 +116,18 @@ def calibrate(context: Context, module: nn.Module, images: int, repeat: int = 0)
     parts = sample.tensor_split(-(-len(sample) // evaluation_batch(context.dataset.input_shape, context.device)))
     reestimate_norms(module, parts)
     how = context.spec.calibration
+    if learns(how.calibrator):
+        calibrate_steps(module, sample, how.calibrator, how.options)
+        return
     calibrate_steps(module, sample[:STEP_IMAGES], how.calibrator, how.options)
     reestimate_norms(module, parts)
+
+
+def reconstruct(context: Context, module: nn.Module, how: ReconstructionSpec, work: Work) -> None:
+    """Batch norm of the pruned float network, then the steps and whatever else the calibrator of `[reconstruction]` sets."""
+    sample, _ = context.train.sample(how.images, "reconstruction")
+    reestimate_norms(module, sample.split(evaluation_batch(context.dataset.input_shape, context.device)))
+    calibrate_steps(module, sample, how.calibrator, how.options, work)
 
 
 def evaluate(context: Context, item: Item) -> Result:

@@ -39,7 +39,7 @@ def _choices(room: str) -> str:
 
 SECTIONS = (
     "study, data, model, task, baseline, space, budgets, latency, target, sensitivity, algorithm, rungs, halving, quantizer, "
-    "calibration, pruning, finetune, export, fixed_point, workers"
+    "calibration, pruning, reconstruction, finetune, export, fixed_point, workers"
 )
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
 SAMPLERS = "GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler"

@@ -18,6 +18,7 @@ from pqsearch.errors import UserError
 from pqsearch.plan import FLOAT_BITS, LayerPlan
 from pqsearch.spec_network import FixedPointSpec
 from trainers.coupling import LAYERS
+from trainers.equalizing import equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
 from trainers.fixed_point.numbers import SLOPE_BITS
 from trainers.merging import line, merge_batch_norm
@@ -43,6 +44,8 @@ def fixed_point(
     network = as_float(model)
     if settings.merge_batch_norm:
         network = merge_batch_norm(network, input_shape).model
+        if settings.equalize:
+            network, _ = equalize(network, input_shape)
         _norms_to_layers(network)
     network.eval().requires_grad_(False)
     for name, part in list(network.named_modules()):
@@ -55,13 +58,20 @@ def fixed_point(
 
 
 @torch.no_grad()
-def calibrate(network: nn.Module, images: Tensor, loss: Callable[[nn.Module], float] | None = None) -> None:
-    """Set all grids from normalised `images` (batch, channels, height, width), layer after layer, each seeing what the layers before it
-    give on their grids; then, with a `loss` of the network, try twice and half of each step and keep what makes it smaller.
+def calibrate(
+    network: nn.Module,
+    images: Tensor,
+    loss: Callable[[nn.Module], float] | None = None,
+    correct_bias: bool = False,
+) -> None:
+    """Set all grids of a network that has none yet from normalised `images` (batch, channels, height, width), layer after layer, each
+    seeing what the layers before it give on their grids; then, with a `loss` of the network, try twice and half of each step and keep
+    what makes it smaller. `correct_bias` takes from each bias what rounding adds to a channel's mean (Nagel et al., Data-Free
+    Quantization, ICCV 2019, section 4.2, on images).
 
     Raises `FloatingPointError` for values that are not finite.
     """
-    _set_grids(network, images)
+    _set_grids(network, images, _means(network, images) if correct_bias else {})
     if loss is not None:
         for layer in fixed_layers(network).values():
             act, weight = grids(layer)
@@ -112,7 +122,29 @@ def _bits(name: str, settings: FixedPointSpec, bits: Mapping[str, LayerPlan]) ->
     return LayerPlan(**own)
 
 
-def _set_grids(network: nn.Module, images: Tensor) -> None:
+def _means(network: nn.Module, images: Tensor) -> dict[int, Tensor]:
+    """Of each layer's channels at its first use, by the layer's id, while nothing is rounded yet."""
+    found: dict[int, Tensor] = {}
+
+    def note(layer: FixedLayer, inputs: tuple[Tensor, ...], sums: Tensor) -> None:
+        found.setdefault(id(layer), _mean(layer, sums))
+
+    handles = [layer.register_forward_hook(note) for layer in fixed_layers(network).values()]
+    try:
+        network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _mean(layer: FixedLayer, sums: Tensor) -> Tensor:
+    """Of each output channel (channels,)."""
+    dim = 1 if isinstance(layer, nn.Conv2d) else -1
+    return sums.movedim(dim, 0).flatten(1).mean(1)
+
+
+def _set_grids(network: nn.Module, images: Tensor, means: Mapping[int, Tensor]) -> None:
     seen: set[int] = set()
     handles = []
 
@@ -124,8 +156,15 @@ def _set_grids(network: nn.Module, images: Tensor) -> None:
     def after(layer: Any, inputs: tuple[Tensor, ...], sums: Tensor) -> Tensor | None:
         first = id(layer) not in seen
         seen.add(id(layer))
-        if not first or layer.output_quantizer is None:
+        if not first:
             return None
+        if id(layer) in means and layer.bias is not None:
+            added = _mean(layer, sums) - means[id(layer)]
+            layer.bias.sub_(added)
+            set_bias_grid(layer)
+            sums = sums - (added.view(-1, 1, 1) if isinstance(layer, nn.Conv2d) else added)
+        if layer.output_quantizer is None:
+            return sums
         layer.output_quantizer.calibrate(sums)
         return cast("Tensor", layer.output_quantizer(sums))
 

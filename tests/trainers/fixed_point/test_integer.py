@@ -179,3 +179,18 @@ def test_a_state_dict_brings_the_whole_network_back() -> None:
     again.load_state_dict(network.state_dict())
     images = _images(2).double()
     assert torch.equal(again.double()(images), network(images))
+
+
+def test_equalised_and_corrected_it_is_nearer_to_float_and_still_exact(tmp_path: Path) -> None:
+    model = shaken(network_of("mobilenet_v1", stem="cifar", width=0.25)).float()
+    images, fresh = _images(32), _images(16, seed=5)
+    errors = {}
+    for key, settings in {
+        "plain": {}, "equalised": {"equalize": True}, "both": {"equalize": True, "correct_bias": True},
+    }.items():  # fmt: skip
+        network = fixed_point(model, SHAPE, FixedPointSpec(weight_bits=5, **settings))
+        calibrate(network, images, correct_bias=bool(settings.get("correct_bias")))
+        with torch.no_grad():
+            errors[key] = float((network(fresh) - model(fresh)).square().mean())
+    assert errors["both"] < errors["equalised"] < errors["plain"]
+    assert same(network.double(), tmp_path)
