@@ -2,7 +2,7 @@
 
     python benchmarks/arena_picture.py KEPT.jsonl FILE.png
 
-KEPT.jsonl is what `benchmarks/algorithms.py --keep` leaves. Needs matplotlib, which comes with `pip install .[peers]`.
+KEPT.jsonl is what `benchmarks/algorithms.py --keep` leaves.
 """
 
 from __future__ import annotations

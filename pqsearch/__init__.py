@@ -24,6 +24,7 @@ __all__ = [
     "load_integers",
     "load_spec",
     "measure_latency",
+    "ptq",
     "repair",
     "resolve",
     "run",
@@ -46,6 +47,7 @@ _HOMES = {
     "load_integers": "pqsearch.fixed_pointing",
     "load_spec": "pqsearch.spec",
     "measure_latency": "pqsearch.latency",
+    "ptq": "pqsearch.post_training",
     "repair": "pqsearch.repairing",
     "resolve": "pqsearch.resolving",
     "run": "pqsearch.pipeline",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from pqsearch.optuna_sampler import as_sampler
     from pqsearch.pipeline import run
     from pqsearch.plan import Plan
+    from pqsearch.post_training import ptq
     from pqsearch.rebuild import load
     from pqsearch.repairing import repair
     from pqsearch.resolving import resolve

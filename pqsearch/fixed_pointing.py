@@ -23,7 +23,7 @@ from trainers.device import evaluation_batch, pick
 from trainers.fixed_point import integer_files
 from trainers.fixed_point.convert import calibrate, fixed_point
 from trainers.fixed_point.integer import IntegerNetwork, integer_layers
-from trainers.fixed_point.numbers import NoIntegerForm
+from trainers.fixed_point.values import NoIntegerForm
 from trainers.full import select_and_test
 from trainers.measure import measure
 from trainers.merging import merge_batch_norm

@@ -110,8 +110,17 @@ def metered(model: nn.Module, prepared: Prepared, plan: Plan | None) -> Metered:
     return Metered(before, after, totals(model, before), totals(smaller, after))
 
 
-def write(found: Metered, *, csv_file: str | None = None, json_file: str | None = None) -> None:
-    """Into the files that are named. Raises `UserError` for one that cannot be written."""
+def write(
+    found: Metered, *, csv_file: str | None = None, json_file: str | None = None, picture_file: str | None = None
+) -> None:
+    """Into the files that are named. Raises `UserError` for one that cannot be written, and a picture that is neither PNG nor SVG."""
+    if picture_file is not None:
+        from pqsearch import meter_picture
+
+        if Path(picture_file).suffix not in meter_picture.FORMATS:
+            raise UserError(f"--picture {picture_file}: must end in {' or '.join(meter_picture.FORMATS)}")
+        with writing(f"--picture {picture_file}"):
+            meter_picture.save(found, Path(picture_file))
     for option, file, text in (
         ("--csv", csv_file, found.to_csv()),
         ("--json", json_file, json.dumps(found.to_json(), indent=1) + "\n"),

@@ -264,7 +264,8 @@ class Pipeline:
                 found = study.best(role)
                 if found is not None:
                     jobs.append(Job(role, Plan.from_json(found["plan"])))
-            jobs.append(Job("baseline_finetuned", None))
+            if self.spec.finetune.epochs:
+                jobs.append(Job("baseline_finetuned", None))
         return jobs
 
     def _given(self, path: str | Path) -> Plan:

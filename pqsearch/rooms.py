@@ -34,6 +34,7 @@ ROOMS: Mapping[str, Room] = {
     "calibrators": Room("trainers.calibrators", "calibrate"),
     "importances": Room("trainers.importances", "importance"),
     "exporters": Room("trainers.exporters", "export"),
+    "plots": Room("pqsearch.plots", "draw"),
     "clusters": Room("cluster.targets", "render"),
 }
 

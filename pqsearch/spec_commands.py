@@ -1,5 +1,5 @@
 """`pqsearch run` and its stages one by one, and what looks at a network without searching: `check`, `latency`,
-`evaluate`, `merge-bn`, `meter`."""
+`evaluate`, `merge-bn`, `meter`, `plot`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pqsearch.arguments import Add, with_overrides, with_spec
 
 _STAGES = {
     "run": "the whole chain: baseline, search, fine-tune, export, report",
+    "ptq": "the whole chain without training: plans are scored after calibration, the winner is reconstructed",
     "baseline": "train the float network, or adapt the weights that the spec names",
     "search": "search plans (trains the baseline first if there is none)",
     "finetune": "fully fine-tune the leading plans, or the one named by --plan",
@@ -64,7 +65,22 @@ def add(add_command: Add) -> None:
     meter.add_argument("--plan", metavar="PLAN.json", help="a plan from anywhere")
     meter.add_argument("--csv", metavar="FILE", help="the same for a spreadsheet")
     meter.add_argument("--json", metavar="FILE", help="the same for a program")
+    meter.add_argument("--picture", metavar="FILE.png", help="the same for looking at; PNG or SVG")
     with_overrides(meter)
+    plot = add_command(
+        "plot",
+        "draw what a run has found: grids over histograms, errors, ranges, steps, plans",
+        "pqsearch plot runs/digits --out pictures",
+        _plot,
+    )
+    plot.add_argument("target", metavar="RUN_DIR", help="a run directory whose winner is exported")
+    plot.add_argument("--out", metavar="FOLDER", help="where pictures go (RUN_DIR/plots)")
+    plot.add_argument("--only", metavar="NAME", nargs="+", default=[], help="these pictures instead of all")
+    plot.add_argument("--layers", metavar="PATTERN", default="*", help="layers by name, as 'layer3.*'")
+    plot.add_argument("--plan", metavar="PLAN.json", action="append", default=[], help="one more plan beside the run's")
+    plot.add_argument("--format", default="png", help="png or svg (png)")
+    plot.add_argument("--images", type=int, default=256, help="training images that show the activations (256)")
+    with_overrides(plot)
 
 
 def _stage(name: str) -> Any:
@@ -72,10 +88,14 @@ def _stage(name: str) -> Any:
         from pqsearch.spec import load_spec
 
         spec = load_spec(options.spec, options.set)  # before torch loads: a typo answers at once
+        if name == "ptq":
+            from pqsearch.post_training import post_training
+
+            spec = post_training(spec)
         from pqsearch.pipeline import opened
 
         with opened(spec, verbose=options.verbose) as pipeline:
-            if name == "run":
+            if name in ("run", "ptq"):
                 pipeline.all()
             elif name == "finetune":
                 pipeline.finetune(options.plan)
@@ -150,5 +170,16 @@ def _meter(options: argparse.Namespace) -> int:
 
     found = meter(options.target, options.set, options.plan)
     print(found.table())
-    write(found, csv_file=options.csv, json_file=options.json)
+    write(found, csv_file=options.csv, json_file=options.json, picture_file=options.picture)
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from pqsearch.plotting import plot
+
+    written = plot(
+        options.target, options.out, only=options.only, layers=options.layers, plans=options.plan, format=options.format,
+        images=options.images, overrides=options.set,
+    )  # fmt: skip
+    print("\n".join(map(str, written)))
     return 0

@@ -22,6 +22,7 @@ from trainers.datasets._types import Dataset
 from trainers.distributed import ALONE, World
 from trainers.loop import Trainer, evaluate, evaluate_all
 from trainers.proxy import Context, calibrate, compressed, reconstruct
+from trainers.quantized import quantizers
 from trainers.seeds import derive
 from trainers.task import CLASSIFY, Task, accuracy_of
 from trainers.teacher import teacher_of
@@ -78,11 +79,11 @@ def finetune(
         "frozen_norms": settings.freeze_batch_norm,
     }
     trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher, world)
-    best, seconds = _Best(), 0.0
+    best, seconds, steps = _Best(), 0.0, [mean_steps(model)]
     state = resume(trainer, checkpoint, world)
     epoch = state["epoch"]
     if epoch:
-        best, seconds = _Best(**state["best"]), state["seconds"]
+        best, seconds, steps = _Best(**state["best"]), state["seconds"], state["steps"]
     else:
         # Before the first epoch: what calibration alone gives may be the best there is.
         best.offer(model, select, 0, context.task, world)
@@ -98,8 +99,10 @@ def finetune(
         epoch += 1
         best.offer(trainer.result, select, epoch, context.task, world)
         seconds += time.monotonic() - began
+        steps.append(mean_steps(model))
         if world.first:
-            files.save({**trainer.state(), "epoch": epoch, "best": best.__dict__, "seconds": seconds}, checkpoint)
+            own = {"epoch": epoch, "best": best.__dict__, "seconds": seconds, "steps": steps}
+            files.save({**trainer.state(), **own}, checkpoint)
         tell(loss=loss)
     model.load_state_dict(best.weights)
     correct = folder / "correct.npy" if world.first else None
@@ -115,11 +118,18 @@ def finetune(
     if not world.first:
         return result
     files.save(best.weights, folder / "weights.pth")
+    with files.atomic(folder / "steps.json") as file:
+        file.write(json.dumps(steps).encode())
     with files.atomic(finished) as file:
         file.write(json.dumps(result, indent=2).encode())
     for done_with in (checkpoint, kept):
         done_with.unlink(missing_ok=True)
     return result
+
+
+def mean_steps(model: nn.Module) -> dict[str, float]:
+    """The step of every quantiser by its name, the mean of its channels."""
+    return {name: float(grid.step.detach().mean()) for name, grid in quantizers(model)}
 
 
 class _Best:

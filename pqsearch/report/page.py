@@ -68,6 +68,12 @@ def render(
     parts.append(sliders(forecast, summary["budgets"], run_dir, summary.get("evaluations", 0)))
     if plans:
         parts.append(_figure("The plan, layer by layer", figures.layers(layers, plans), ""))
+    if any(row["weight_sqnr"] or row["act_sqnr"] for row in summary.get("rounding") or ()):
+        words = (
+            "Signal to quantisation noise of the searched plan's layers, in decibels: 6 dB are about one bit. "
+            "`pqsearch plot` draws the grids over the values."
+        )
+        parts.append(_figure("What rounding costs, layer by layer", figures.rounding(summary["rounding"]), words))
     if sensitivity:
         parts.append(
             _figure("What each layer can bear", knob_maps.sensitivity(sensitivity), _sensitivity_words(summary))

@@ -20,7 +20,7 @@ from pqsearch.spec_network import FixedPointSpec
 from trainers.coupling import LAYERS
 from trainers.equalizing import equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
-from trainers.fixed_point.numbers import SLOPE_BITS
+from trainers.fixed_point.values import SLOPE_BITS
 from trainers.merging import line, merge_batch_norm
 from trainers.quantized import masked, quantized_layers
 from trainers.quantizers.ristretto import Quantizer

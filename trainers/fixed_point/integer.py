@@ -1,6 +1,6 @@
 """A network of integer layers: the reference for hardware that has no float.
 
-Layers multiply and add int64 integers; between them goes `trainers.fixed_point.numbers`. Nothing here reads a float but the image.
+Layers multiply and add int64 integers; between them goes `trainers.fixed_point.values`. Nothing here reads a float but the image.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pqsearch.errors import UserError
 from trainers.coupling import LAYERS, NORMS
 from trainers.fixed_point.layers import FixedLayer, convolve, fixed_layers, grids, integers, weight_integers
-from trainers.fixed_point.numbers import MOST_BITS, Fixed, NoIntegerForm, Tape, requantized, to_float
+from trainers.fixed_point.values import MOST_BITS, Fixed, NoIntegerForm, Tape, requantized, to_float
 from trainers.quantizers.ristretto import Quantizer
 
 #: Sums of products of two 8-bit numbers are held in so many bits; wider operands need int64.

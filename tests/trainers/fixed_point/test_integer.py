@@ -19,7 +19,7 @@ from trainers.fixed_point import integer_files
 from trainers.fixed_point.convert import as_float, calibrate, fixed_point
 from trainers.fixed_point.integer import IntegerNetwork, integer_layers
 from trainers.fixed_point.layers import fixed_layers
-from trainers.fixed_point.numbers import NoIntegerForm
+from trainers.fixed_point.values import NoIntegerForm
 from trainers.quantized import quantize
 
 SHAPE = (3, 32, 32)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.fixed_point.numbers import Fixed, NoIntegerForm, Tape, requantized, to_float
+from trainers.fixed_point.values import Fixed, NoIntegerForm, Tape, requantized, to_float
 from trainers.quantizers.ristretto import half_up
 
 Operation = Callable[[Any], Any]

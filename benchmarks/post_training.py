@@ -1,0 +1,186 @@
+"""Quantisation without training: what each way of setting grids leaves of a network's accuracy on the test images.
+
+    python benchmarks/post_training.py --data cifar10-images.tar.gz --weights resnet20-cifar10.pth --runs FOLDER
+        [--depth 20] [--seeds 3] [--bits 8/8 4/8 4/4 3/8 2/8] [--methods NAME ...] [--iterations 1000] [--processes 2] [--json FILE]
+
+The paper's ResNet on CIFAR-10: weights adapted to the images for three epochs, then quantised by each method at each number of bits
+(weights/activations), first and last layer at eight. Methods differ in how steps are found; `ristretto` has one power of two a tensor,
+the rest a step per output channel of weights and one per tensor of activations. Seeds draw other calibration images, and for brecq
+other batches. Every result is kept in FOLDER as soon as it is there; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from _report import Row, at_least, json_argument, report
+from _searches import baseline_of
+
+from pqsearch.run_dir import write_atomically
+from pqsearch.spec import Spec, load_spec
+
+SPEC = Path(__file__).resolve().parents[1] / "examples" / "cifar10_ptq.toml"
+BITS = ("8/8", "4/8", "4/4", "3/8", "2/8")
+#: What is measured once, whatever the bits.
+ONCE = "float"
+#: Calibration images of what learns and of what only looks; a seed draws them.
+MANY, FEW = 1024, 128
+#: The quantiser, its calibrator, keys of `[fixed_point]` where batch norm is merged.
+METHODS: dict[str, dict[str, Any]] = {
+    "minmax": {"calibrator": "minmax"},
+    "percentile": {"calibrator": "percentile"},
+    "entropy": {"calibrator": "entropy"},
+    "mse": {"calibrator": "mse"},
+    "ristretto, unmerged": {"quantizer": "ristretto"},
+    "ristretto, unmerged, covering": {"quantizer": "ristretto", "options": {"saturate": False}},
+    "ristretto": {"fixed_point": {}},
+    "ristretto, covering": {"fixed_point": {"saturate": False}},
+    "ristretto, by loss": {"fixed_point": {"criterion": "loss"}},
+    "ristretto, equalised": {"fixed_point": {"equalize": True, "correct_bias": True}},
+    "brecq": {"calibrator": "brecq"},
+}
+#: Points below float that are allowed, by method and bits.
+BARS = {("ristretto", "8/8"): 0.2, ("brecq", "4/8"): 0.7, ("brecq", "2/8"): 6.0}
+
+
+def main() -> int:
+    parser = json_argument(__doc__ or "")
+    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an image folder or archive")
+    parser.add_argument("--weights", type=Path, required=True, help="a trained ResNet of that depth")
+    parser.add_argument("--runs", type=Path, required=True, help="where results are kept")
+    parser.add_argument("--depth", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--bits", nargs="+", default=list(BITS), metavar="W/A")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="NAME")
+    parser.add_argument("--iterations", type=int, default=1000, help="of brecq, a block")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    folder = options.runs / f"resnet{options.depth}"
+    overrides = [
+        f'data.root="{options.data}"', f'model.weights="{options.weights}"', f"model.options.depth={options.depth}",
+        f'study.run_dir="{folder / "baseline"}"', f"reconstruction.iterations={options.iterations}",
+    ]  # fmt: skip
+    spec = load_spec(SPEC, overrides)
+    baseline_of(spec)
+    wanted = [(ONCE, "", 0)] + [
+        (method, bits, seed) for bits in options.bits for method in options.methods for seed in range(options.seeds)
+    ]
+    found = dict(_measured(spec, folder, wanted, options.iterations, options.processes))
+    return report(list(rows(found, options.depth)), options.json)
+
+
+Case = tuple[str, str, int]
+
+
+def _measured(
+    spec: Spec, folder: Path, wanted: Sequence[Case], iterations: int, processes: int
+) -> Iterator[tuple[Case, dict[str, Any]]]:
+    """Accuracies of all cases, those of earlier calls read."""
+    missing = []
+    for case in wanted:
+        path = _path(folder, case, iterations)
+        if path.is_file():
+            yield case, json.loads(path.read_text())
+        else:
+            missing.append(case)
+    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        work = {case: pool.submit(measure_case, spec.to_toml(), case) for case in missing}
+        for case, future in work.items():
+            result = future.result()
+            write_atomically(_path(folder, case, iterations), json.dumps(result))
+            print(f"{' '.join(map(str, case))}: {100 * result['accuracy']:.2f} %", file=sys.stderr, flush=True)
+            yield case, result
+
+
+def _path(folder: Path, case: Case, iterations: int) -> Path:
+    method, bits, seed = case
+    name = f"{method}-{bits}-{seed}".replace("/", "a").replace(", ", "-").replace(" ", "-")
+    return folder / (f"{name}-{iterations}.json" if method == "brecq" else f"{name}.json")
+
+
+def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
+    """Quantise in a process of one's own; accuracy on the test images, their number, seconds that quantising took."""
+    import tomllib
+
+    import torch
+
+    from pqsearch.plan import LayerPlan, Plan
+    from pqsearch.prepare import load_data
+    from pqsearch.run_dir import RunDirectory
+    from pqsearch.spec import parse_spec
+    from trainers.compress import calibrate_steps, compress, learns, reestimate_norms
+    from trainers.fixed_point.convert import calibrate, fixed_point
+    from trainers.full import evaluate_test
+    from trainers.proxy import make_context
+
+    torch.set_num_threads(1)
+    method, bits, seed = case
+    spec = parse_spec(tomllib.loads(spec_text))
+    run = RunDirectory.of(spec)
+    dataset, splits = load_data(spec)
+    context = make_context(spec, dataset, splits, run.baseline, run.scratch, torch.device("cpu"))
+    network, began = context.baseline, time.perf_counter()
+    if method != ONCE:
+        weight, act = map(int, bits.split("/"))
+        names = [layer.name for layer in context.traced.info.layers]
+        layers = {name: LayerPlan(weight, act) for name in names}
+        layers |= {name: LayerPlan(8, 8) for name in (names[0], names[-1])}
+        images, labels = context.train.sample(MANY, "post-training", seed)
+        how = METHODS[method]
+        if "fixed_point" in how:
+            # The spec's section, whose bits are the plan's here.
+            settings = spec.fixed_point.model_copy(update={"plan_bits": True, **how["fixed_point"]})  # type: ignore[union-attr]
+            network = fixed_point(network, dataset.input_shape, settings, layers)
+
+            def loss(one: Any) -> float:
+                with torch.no_grad():
+                    return context.task.total_loss(one(images[:FEW]), labels[:FEW])
+
+            calibrate(network, images[:FEW], loss if settings.criterion == "loss" else None, settings.correct_bias)
+        else:
+            network = compress(
+                network, Plan(layers=layers), traced=context.traced, quantizer=how.get("quantizer", "lsq"),
+                quantizer_options=how.get("options"),
+            )  # fmt: skip
+            calibrator = how.get("calibrator", "mse")
+            given = {**spec.reconstruction.options, "seed": seed} if learns(calibrator) else {}  # type: ignore[union-attr]
+            calibrate_steps(network, images if learns(calibrator) else images[:FEW], calibrator, given)
+            if not learns(calibrator):
+                reestimate_norms(network, images.split(FEW))
+    seconds = time.perf_counter() - began
+    found = evaluate_test(network, dataset, torch.device("cpu"))
+    return {"accuracy": found["test_accuracy"], "images": found["test_images"], "seconds": seconds}
+
+
+def rows(found: dict[Case, dict[str, Any]], depth: int) -> Iterator[Row]:
+    """Mean accuracy of each method at each number of bits, over its seeds, and what has a bar against float."""
+    float_accuracy = 100 * found[ONCE, "", 0]["accuracy"]
+    yield Row(f"ResNet-{depth}: float, n={found[ONCE, '', 0]['images']}", float_accuracy, "%")
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for (method, bits, _), result in found.items():
+        if method != ONCE:
+            groups.setdefault((method, bits), []).append(result)
+    for (method, bits), results in groups.items():
+        accuracies = [100 * one["accuracy"] for one in results]
+        spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+        seconds = statistics.fmean(one["seconds"] for one in results)
+        weight, _, act = bits.partition("/")
+        name = f"W{weight}A{act} {method}: {seconds:.0f} s, sd {spread:.2f} of {len(results)} seeds"
+        yield Row(name, statistics.fmean(accuracies), "%")
+        if (method, bits) in BARS:
+            gain = statistics.fmean(accuracies) - float_accuracy
+            yield at_least(f"W{weight}A{act} {method} against float", gain, "points", -BARS[method, bits])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""`pqsearch plot`: pictures of a run's winner. No Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from pqsearch import rooms
+from pqsearch.errors import UserError, writing
+from pqsearch.finetunes import Job
+from pqsearch.plan import ModelInfo, Plan
+from pqsearch.plan_file import read_recipe
+from pqsearch.plots._told import Told
+from pqsearch.prepare import prepare
+from pqsearch.rebuild import module_of
+from pqsearch.run_dir import RunDirectory
+from pqsearch.spec import load_spec
+from trainers.data import Loader
+from trainers.device import pick
+from trainers.observing import observe_layers
+
+FORMATS = ("png", "svg")
+#: Dots per inch of a PNG.
+DPI = 130
+
+
+def plot(
+    run_dir: str | Path,
+    out: str | Path | None = None,
+    *,
+    only: Sequence[str] = (),
+    layers: str = "*",
+    plans: Sequence[str | Path] = (),
+    format: str = "png",
+    images: int = 256,
+    overrides: Sequence[str] = (),
+) -> list[Path]:
+    """Draw pictures of a run's winner into the folder `out` (`RUN_DIR/plots` unless given); returns the files written.
+
+    `only` names pictures (files in `pqsearch/plots/`), all unless given; `layers` is a pattern of layers' names; `plans` are files of
+    plans to be drawn beside those of the run; `images` training images show the activations. Raises `UserError`.
+    """
+    if format not in FORMATS:
+        raise UserError(f"--format {format}: choose from {', '.join(FORMATS)}")
+    unknown = [f"--only {name}: {problem}" for name in only if (problem := rooms.unknown("plots", name))]
+    if unknown:
+        raise UserError(unknown)
+    run = RunDirectory.existing(run_dir)
+    if not run.model.is_file():
+        raise UserError(f"{run_dir}: has no model.pth yet; `pqsearch run` or `pqsearch export` writes it")
+    told = _told(run, layers, plans, images, overrides)
+    folder = Path(out) if out is not None else run.path / "plots"
+    written = []
+    for name in only or rooms.names("plots"):
+        figure = rooms.load("plots", name)(told)
+        if figure is not None:
+            path = folder / f"{name}.{format}"
+            with writing(f"--out {folder}"):
+                folder.mkdir(parents=True, exist_ok=True)
+                # The same picture of the same run, whenever it is drawn.
+                figure.savefig(path, dpi=DPI, metadata={"Date": None} if format == "svg" else None)
+            written.append(path)
+    return written
+
+
+def _told(run: RunDirectory, pattern: str, files: Sequence[str | Path], images: int, overrides: Sequence[str]) -> Told:
+    prepared = prepare(load_spec(run.spec, overrides))
+    plan, data = read_recipe(run.plan)
+    sample, _ = Loader(prepared.dataset, prepared.splits.train, pick(0)).sample(images, "plot")
+    model = module_of(plan, data, run.model)
+    layers = [layer for layer in observe_layers(model, sample) if fnmatch(layer.name, pattern)]
+    if not layers:
+        raise UserError(f"--layers {pattern}: matches none of the network's layers; `pqsearch check` lists them")
+    folder = Job("searched", plan).folder(run)
+    record: dict[str, Any] = run.read(run.checkpoints / "finetune.json") or {"plans": {}}
+    roles = {role: Plan.from_json(found) for role, found in record["plans"].items() if found is not None}
+    own = {"searched": plan, **{role: found for role, found in roles.items() if role.startswith("uniform")}}
+    given = {Path(path).stem: read_recipe(path)[0] for path in files}
+    groups = {name: group for name, group in _groups(prepared.info).items() if fnmatch(name, pattern)}
+    return Told(prepared.spec.study.name, layers, run.read(folder / "steps.json") or [], {**own, **given}, groups)
+
+
+def _groups(info: ModelInfo) -> dict[str, str | None]:
+    """The group of each layer's outputs."""
+    return {
+        layer.name: info.groups[layer.output].name if layer.output >= 0 and info.groups[layer.output].prunable else None
+        for layer in info.layers
+    }

@@ -1,0 +1,93 @@
+"""`pqsearch plot` and `meter --picture`: pictures of what a run has found, as files that open."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pqsearch import rooms
+from pqsearch.cli import main
+from pqsearch.plan import LayerPlan, Plan
+from pqsearch.plotting import plot
+from tests.conftest import write_spec
+
+
+def test_every_picture_of_a_run_is_drawn(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", str(finished_run), "--out", str(tmp_path / "pictures")]) == 0
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(path.stem for path in written) == list(rooms.names("plots"))
+    for path in written:
+        with Image.open(path) as picture:
+            assert min(picture.size) > 300
+            colours = picture.convert("RGB").getcolors(1 << 24)
+            assert colours is not None and len(colours) > 20, f"{path.name} is empty"
+
+
+def test_some_pictures_of_some_layers_as_svg_with_words_in_it(finished_run: Path, tmp_path: Path) -> None:
+    (path,) = plot(finished_run, tmp_path, only=["weights"], layers="layer1.*", format="svg")
+    text = path.read_text()
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+    assert "layer1.0.conv1" in text and "layer2" not in text
+    again = plot(finished_run, tmp_path / "again", only=["weights"], layers="layer1.*", format="svg")[0]
+    assert len(again.read_text()) == len(text)
+
+
+def test_a_plan_from_anywhere_stands_beside_the_runs_own(finished_run: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "mine.json"
+    plan.write_text(json.dumps(Plan({}, {"linear": LayerPlan(2, 2)}).to_json()))
+    (path,) = plot(finished_run, tmp_path, only=["plans"], format="svg", plans=[plan])
+    assert "mine" in path.read_text() and "searched" in path.read_text()
+
+
+def test_a_run_keeps_its_steps_from_epoch_to_epoch(finished_run: Path) -> None:
+    plan = json.loads((finished_run / "plan.json").read_text())
+    (steps,) = [json.loads(path.read_text()) for path in finished_run.glob("checkpoints/searched-*/steps.json")]
+    summary = json.loads((finished_run / "summary.json").read_text())
+    assert len(steps) == 1 + 2 and all(one.keys() == steps[0].keys() for one in steps)
+    quantised = sum((row["weight_bits"] != 32) + (row["act_bits"] != 32) for row in plan["layers"].values())
+    assert len(steps[0]) == quantised and steps[0] != steps[-1]
+    assert next(row["layer"] for row in summary["rounding"]) == "conv1"
+    assert "What rounding costs" in (finished_run / "report.html").read_text()
+
+
+MISTAKES = {
+    "picture": (["--only", "wights"], "--only wights: unknown name 'wights', did you mean 'weights'"),
+    "format": (["--format", "pdf"], "--format pdf: choose from png, svg"),
+    "layers": (["--layers", "none.*"], "--layers none.*: matches none of the network's layers"),
+    "plan": (["--plan", "nowhere.json"], "nowhere.json"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_line(
+    arguments: list[str], words: str, finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", str(finished_run), "--out", str(tmp_path), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said and "Traceback" not in said and len(said.strip().splitlines()) == 1
+
+
+def test_a_folder_without_a_run_and_one_that_cannot_be_written_are_told(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", str(tmp_path)]) == 2
+    (tmp_path / "file").write_text("")
+    assert main(["plot", str(finished_run), "--out", str(tmp_path / "file")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["layers.png", "layers.svg"])
+def test_what_layers_cost_is_a_picture_too(name: str, finished_run: Path, tmp_path: Path) -> None:
+    assert main(["meter", str(finished_run), "--picture", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_a_picture_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["meter", str(write_spec(tmp_path)), "--picture", "layers.gif"]) == 2
+    assert capsys.readouterr().err == "--picture layers.gif: must end in .png or .svg\n"
