@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from pqsearch.rebuild import module_of
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec_network import FixedPointSpec
 from trainers import files
+from trainers.baseline import recipe
 from trainers.data import Loader
 from trainers.device import evaluation_batch, pick
 from trainers.fixed_point import integer_files
@@ -25,8 +28,10 @@ from trainers.fixed_point.convert import calibrate, fixed_point
 from trainers.fixed_point.integer import IntegerNetwork, integer_layers
 from trainers.fixed_point.values import NoIntegerForm
 from trainers.full import select_and_test
+from trainers.loop import Trainer
 from trainers.measure import measure
 from trainers.merging import merge_batch_norm
+from trainers.selecting import train_and_select
 
 #: Images on which the integers are held against the network in float64.
 COMPARED = 16
@@ -54,6 +59,14 @@ class FixedPointPaths:
     def correct(self) -> Path:
         return self.folder / "correct.npy"
 
+    def checkpoint(self, of: dict[str, Any]) -> Path:
+        """Of a training of this plan with these settings; another one begins anew."""
+        digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:8]
+        return self.folder / f"{digest}-checkpoint.pth"
+
+    def checkpoints(self) -> list[Path]:
+        return list(self.folder.glob("*-checkpoint.pth"))
+
 
 class InDouble(nn.Module):
     """A network in float64, where every value of a grid is exact, for images and answers in float32."""
@@ -78,8 +91,15 @@ def _of(run: RunDirectory, settings: FixedPointSpec) -> dict[str, Any]:
     return {"plan_hash": plan.hash, "settings": settings.model_dump()}
 
 
-def make(prepared: Prepared, run: RunDirectory, settings: FixedPointSpec, say: Callable[[str], None]) -> dict[str, Any]:
-    """Convert the exported winner, test it, write its weights, and its integers where batch norm is merged.
+def make(
+    prepared: Prepared,
+    run: RunDirectory,
+    settings: FixedPointSpec,
+    say: Callable[[str], None],
+    progress: Callable[[dict[str, Any]], None] = lambda state: None,
+) -> dict[str, Any]:
+    """Convert the exported winner, train it where that is asked for, test it, write its weights, and its integers where batch norm is
+    merged. `say` hears of what begins, `progress` of epochs.
 
     Returns the content of `fixed_point/result.json`. Raises `UserError` where the forward pass does what integers cannot.
     """
@@ -87,7 +107,8 @@ def make(prepared: Prepared, run: RunDirectory, settings: FixedPointSpec, say: C
     paths, device = FixedPointPaths.of(run), pick(spec.workers.gpus)
     plan, data = read_recipe(run.plan)
     network = _network(module_of(plan, data, run.model), plan, settings, shape).to(device)
-    images, labels = Loader(dataset, prepared.splits.train, device).sample(settings.images, "calibration", 0)
+    train = Loader(dataset, prepared.splits.train, device)
+    images, labels = train.sample(settings.images, "calibration", 0)
 
     def loss(one: nn.Module) -> float:
         with torch.no_grad():
@@ -100,8 +121,10 @@ def make(prepared: Prepared, run: RunDirectory, settings: FixedPointSpec, say: C
         calibrate(network, images, loss if settings.criterion == "loss" else None, settings.correct_bias)
     except FloatingPointError as error:
         raise UserError(f"fixed_point: {run.model}: {error}; mend the training that it is from") from error
-    say("fixed point: testing")
     paths.folder.mkdir(exist_ok=True)
+    if settings.epochs:
+        _train(prepared, network, train, settings, device, paths.checkpoint(_of(run, settings)), progress)
+    say("fixed point: testing")
     found = {
         **select_and_test(InDouble(network), dataset, prepared.splits, device, paths.correct, prepared.task),
         "measured": measure(network.float().cpu(), shape),
@@ -112,7 +135,30 @@ def make(prepared: Prepared, run: RunDirectory, settings: FixedPointSpec, say: C
         found["integer"] = _write(network, run, data, images[:COMPARED].cpu())
     result = {"of": _of(run, settings), **found}
     run.write(paths.result, result)
+    for checkpoint in paths.checkpoints():
+        checkpoint.unlink()
     return result
+
+
+def _train(
+    prepared: Prepared,
+    network: nn.Module,
+    train: Loader,
+    settings: FixedPointSpec,
+    device: torch.device,
+    checkpoint: Path,
+    progress: Callable[[dict[str, Any]], None],
+) -> None:
+    """As the full fine-tune, on grids that stay where they are."""
+    spec = prepared.spec
+    training = spec.finetune.model_copy(update={"epochs": settings.epochs, "lr": settings.lr})
+    network.requires_grad_(True)
+    trainer = Trainer(network, recipe(training, train, seed=spec.study.seed, task=prepared.task), device)
+    select = Loader(prepared.dataset, prepared.splits.select, device)
+    train_and_select(
+        trainer, network, train, select, spec, training, "fixed_point", "the winner", checkpoint, prepared.task, progress
+    )  # fmt: skip
+    network.requires_grad_(False)
 
 
 def _network(model: nn.Module, plan: Plan, settings: FixedPointSpec, shape: tuple[int, ...]) -> nn.Module:

@@ -217,6 +217,12 @@ class FixedPointSpec(Section):
         "error", description="Where the point stands: by the squared error of each tensor, or tried by the task's loss."
     )
     images: int = Field(128, ge=1, description="Training images, as they are, that the grids are set from.")
+    epochs: int = Field(
+        0,
+        ge=0,
+        description="Passes over the training images that train the weights on these grids, straight-through; all else as in `[finetune]`.",
+    )
+    lr: float = Field(0.001, gt=0, description="Peak learning rate of that.")
 
 
 class ReconstructionSpec(RoomSection):

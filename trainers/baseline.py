@@ -29,6 +29,10 @@ class TrainingDiverged(UserError):
     """The loss became infinite or not a number, in all processes at once."""
 
 
+#: Sections that train.
+Key = Literal["baseline", "finetune", "fixed_point"]
+
+
 def initial_model(spec: Spec, dataset: Dataset, *, weights: bool = True) -> nn.Module:
     """The network before training: the spec's weights, or without them an initialisation that depends on the seed alone."""
     with seeded(derive("initialisation", spec.study.seed)):
@@ -112,7 +116,7 @@ def one_epoch(
     loader: Loader,
     spec: Spec,
     settings: TrainSpec,
-    key: Literal["baseline", "finetune"],
+    key: Key,
     whose: str,
     epoch: int,
 ) -> float:

@@ -15,15 +15,15 @@ from torch import nn
 from pqsearch.plan import Accuracy, Plan
 from pqsearch.spec_network import FinetuneSpec
 from trainers import files
-from trainers.baseline import one_epoch, plain, recipe, resume
+from trainers.baseline import recipe
 from trainers.calibrators._work import Work
 from trainers.data import Loader, Slice, Splits
 from trainers.datasets._types import Dataset
 from trainers.distributed import ALONE, World
 from trainers.loop import Trainer, evaluate, evaluate_all
 from trainers.proxy import Context, calibrate, compressed, reconstruct
-from trainers.quantized import quantizers
 from trainers.seeds import derive
+from trainers.selecting import train_and_select
 from trainers.task import CLASSIFY, Task, accuracy_of
 from trainers.teacher import teacher_of
 
@@ -79,83 +79,30 @@ def finetune(
         "frozen_norms": settings.freeze_batch_norm,
     }
     trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher, world)
-    best, seconds, steps = _Best(), 0.0, [mean_steps(model)]
-    state = resume(trainer, checkpoint, world)
-    epoch = state["epoch"]
-    if epoch:
-        best, seconds, steps = _Best(**state["best"]), state["seconds"], state["steps"]
-    else:
-        # Before the first epoch: what calibration alone gives may be the best there is.
-        best.offer(model, select, 0, context.task, world)
-
-    def tell(**more: Any) -> None:
-        if world.first:
-            progress({"done": epoch, "total": settings.epochs, **best.reached(len(select)), **more})
-
-    tell()
-    while epoch < settings.epochs:
-        began = time.monotonic()
-        loss = one_epoch(trainer, context.train, spec, settings, "finetune", role, epoch)
-        epoch += 1
-        best.offer(trainer.result, select, epoch, context.task, world)
-        seconds += time.monotonic() - began
-        steps.append(mean_steps(model))
-        if world.first:
-            own = {"epoch": epoch, "best": best.__dict__, "seconds": seconds, "steps": steps}
-            files.save({**trainer.state(), **own}, checkpoint)
-        tell(loss=loss)
-    model.load_state_dict(best.weights)
+    trained = train_and_select(
+        trainer, model, context.train, select, spec, settings, "finetune", role, checkpoint, context.task, progress, world
+    )  # fmt: skip
+    best = trained.best
     correct = folder / "correct.npy" if world.first else None
     result = {
         "role": role,
         "plan_hash": plan.hash if plan else None,
         "epochs": settings.epochs,
         "best_epoch": best.epoch,
-        "seconds": seconds,
-        **_accuracy("select", Accuracy(best.accuracy, len(select), best.deviation)),
+        "seconds": trained.seconds,
+        **_accuracy("select", best.of(len(select))),
         **evaluate_test(model, context.dataset, context.device, correct, context.task, world),
     }
     if not world.first:
         return result
     files.save(best.weights, folder / "weights.pth")
     with files.atomic(folder / "steps.json") as file:
-        file.write(json.dumps(steps).encode())
+        file.write(json.dumps(trained.steps).encode())
     with files.atomic(finished) as file:
         file.write(json.dumps(result, indent=2).encode())
     for done_with in (checkpoint, kept):
         done_with.unlink(missing_ok=True)
     return result
-
-
-def mean_steps(model: nn.Module) -> dict[str, float]:
-    """The step of every quantiser by its name, the mean of its channels."""
-    return {name: float(grid.step.detach().mean()) for name, grid in quantizers(model)}
-
-
-class _Best:
-    """The weights that the select slice liked best: by accuracy, then by loss; the earlier epoch in a tie."""
-
-    def __init__(
-        self,
-        accuracy: float = -1.0,
-        loss: float = 0.0,
-        epoch: int = 0,
-        weights: dict[str, torch.Tensor] | None = None,
-        deviation: float | None = None,
-    ) -> None:
-        self.accuracy, self.loss, self.epoch, self.deviation = accuracy, loss, epoch, deviation
-        self.weights: dict[str, torch.Tensor] = weights or {}
-
-    def reached(self, images: int) -> dict[str, Any]:
-        """For showing."""
-        return {"accuracy": self.accuracy, "images": images, "deviation": self.deviation}
-
-    def offer(self, model: nn.Module, select: Loader, epoch: int, task: Task, world: World) -> None:
-        scores, loss = evaluate(model, select, task, world)
-        found = accuracy_of(scores)
-        if (found.value, -loss) > (self.accuracy, -self.loss):
-            self.accuracy, self.loss, self.epoch, self.deviation = found.value, loss, epoch, found.deviation
-            self.weights = {name: tensor.clone() for name, tensor in plain(model).items()}
 
 
 def evaluate_test(

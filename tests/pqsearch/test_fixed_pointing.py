@@ -81,6 +81,17 @@ def test_by_the_loss_the_stage_asks_the_task(folder: Path) -> None:
         assert 0 <= pipeline.fixed_point()["test_accuracy"] <= 1
 
 
+def test_trained_on_its_grids_it_is_no_worse_and_its_integers_still_agree(folder: Path) -> None:
+    found = []
+    for epochs in (0, 2):
+        changes = ["fixed_point.weight_bits=3", f"fixed_point.epochs={epochs}", "fixed_point.lr=0.01"]
+        with opened(load_spec(folder / "spec.toml", changes), quiet=True) as pipeline:
+            found.append(pipeline.fixed_point())
+    assert found[1]["select_accuracy"] >= found[0]["select_accuracy"] and found[1]["integer"]["compared"] == 16
+    assert not list((folder / "run" / "fixed_point").glob("*checkpoint*"))
+    assert "fixed_point 2/2 epochs" in (folder / "run" / "logs" / "pqsearch.log").read_text()
+
+
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "too few bits": ({"weight_bits": 1}, "fixed_point.weight_bits"),
     "too many bits": ({"act_bits": 17}, "fixed_point.act_bits"),

@@ -16,7 +16,7 @@ from pqsearch.plan import Plan
 from pqsearch.spec_network import FinetuneSpec
 from tests.trainers.gang import Gang, gang
 from tests.trainers.small import CPU, PLAN, TRAINING, small_context, small_data, small_spec
-from trainers import files, full
+from trainers import files, full, selecting
 from trainers.baseline import TrainingDiverged, train_baseline
 from trainers.data import Loader
 from trainers.distributed import ALONE, World
@@ -62,7 +62,7 @@ def _finetune(
     (folder / "plan").mkdir(exist_ok=True)
     context = small_context(folder, small_spec(data={"augment": list(augment)}))
     settings = FinetuneSpec(**{**EXACT, **keys})
-    offer = full._Best.offer
+    offer = selecting.Best.offer
 
     def cut_off(best: Any, model: nn.Module, select: Loader, epoch: int, task: Task, world: World) -> None:
         if epoch == kill_in:
@@ -73,7 +73,7 @@ def _finetune(
         assert world.first
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(full._Best, "offer", cut_off)
+        patch.setattr(selecting.Best, "offer", cut_off)
         try:
             return full.finetune(context, "searched", plan, folder / "plan", settings, progress, world)
         except Killed:

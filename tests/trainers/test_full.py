@@ -90,8 +90,11 @@ def test_a_killed_fine_tune_goes_on_to_the_same_result(context: Context, tmp_pat
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
         "correct.npy",
         "result.json",
+        "steps.json",
         "weights.pth",
     ]
+    steps = [json.loads((tmp_path / name / "steps.json").read_text()) for name in ("whole", "killed")]
+    assert steps[0] == steps[1] and len(steps[0]) == 1 + 3
 
 
 def test_the_test_images_choose_nothing(context: Context, tmp_path: Path) -> None:
