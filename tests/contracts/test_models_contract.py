@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pqsearch import rooms
 from pqsearch.plan import Plan
+from pqsearch.spec_network import FixedPointSpec
 from search_spaces.space import Space
 from tests.contracts.small_models import SMALL, UNPRUNED
 from tests.trainers.small import difference, shaken
@@ -21,6 +22,9 @@ from trainers.build import build_model, load_weights
 from trainers.compress import calibrate_steps, compress
 from trainers.coupling import NORMS, Traced
 from trainers.exporters.torch_weights import export
+from trainers.fixed_point.convert import calibrate, fixed_point
+from trainers.fixed_point.integer import IntegerNetwork, integer_layers
+from trainers.fixed_point.values import NoIntegerForm
 from trainers.layers import trace
 from trainers.measure import measure
 from trainers.merging import merge_batch_norm
@@ -145,3 +149,26 @@ def test_its_options_are_documented_and_have_defaults(name: str) -> None:
     for option in rooms.signature("models", name):
         assert not option.required
         assert option.doc or option.choices
+
+
+#: What these do between their layers has no exact form in integers.
+NO_INTEGERS = {
+    "mobilenet_v3": "hardswish has no integer form",
+    "senet": "sigmoid has no integer form",
+    "shufflenet_g": "adding behind an average over 9 places",
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_in_integers_it_answers_as_in_fixed_point_or_is_refused_by_name(name: str) -> None:
+    model = shaken(_build(name, SMALL[name][0])).float()
+    network = fixed_point(model, SHAPE, FixedPointSpec())
+    calibrate(network, _images())
+    network = network.double()
+    integers, images = IntegerNetwork(network, integer_layers(network)), _images(1)
+    if name in NO_INTEGERS:
+        with pytest.raises(NoIntegerForm, match=NO_INTEGERS[name]):
+            integers(images)
+        return
+    with torch.no_grad():
+        assert torch.equal(integers(images), network(images.double()))

@@ -256,13 +256,20 @@ def _mean(x: Fixed, dim: Any = None, keepdim: bool = False) -> Fixed:
 
 
 def _adaptive_avg_pool2d(x: Fixed, output_size: Any) -> Fixed:
-    _undivided(x, "adaptive_avg_pool2d")
+    return _avg_pool2d(x, _window(x, output_size))
+
+
+def _adaptive_max_pool2d(x: Fixed, output_size: Any, return_indices: bool = False) -> Fixed:
+    return _max_pool2d(x, _window(x, output_size))
+
+
+def _window(x: Fixed, output_size: Any) -> list[int]:
+    """The window of an adaptive pooling, where all of its windows are alike."""
     wanted = [output_size] * 2 if isinstance(output_size, int) else list(output_size)
     wanted = [side if goal is None else goal for side, goal in zip(x.shape[-2:], wanted, strict=True)]
     if any(side % goal for side, goal in zip(x.shape[-2:], wanted, strict=True)):
-        raise NoIntegerForm(f"averages over windows of unequal sizes ({list(x.shape[-2:])} to {wanted})")
-    window = [side // goal for side, goal in zip(x.shape[-2:], wanted, strict=True)]
-    return _avg_pool2d(x, window)
+        raise NoIntegerForm(f"pooling over windows of unequal sizes ({list(x.shape[-2:])} to {wanted})")
+    return [side // goal for side, goal in zip(x.shape[-2:], wanted, strict=True)]
 
 
 def _avg_pool2d(
@@ -297,6 +304,7 @@ RULES: dict[str, Callable[..., Fixed]] = {
     "cat": _cat,
     "concat": _cat,
     "max_pool2d": _max_pool2d,
+    "adaptive_max_pool2d": _adaptive_max_pool2d,
     "mean": _mean,
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "avg_pool2d": _avg_pool2d,

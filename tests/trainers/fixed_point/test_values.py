@@ -36,6 +36,7 @@ EXACT: dict[str, Operation] = {
     "in place": lambda x: torch.add(x, x).relu_(),
     "joined": joined,
     "maximum": lambda x: functional.max_pool2d(x, 2, ceil_mode=True),
+    "maxima": lambda x: functional.adaptive_max_pool2d(x, 2),
     "mean": lambda x: x.mean((2, 3)),
     "means": lambda x: functional.adaptive_avg_pool2d(x, 3),
     "one mean": lambda x: functional.adaptive_avg_pool2d(x, 1).flatten(1),
