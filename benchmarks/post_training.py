@@ -6,7 +6,8 @@
 The paper's ResNet on CIFAR-10: weights adapted to the images for three epochs, then quantised by each method at each number of bits
 (weights/activations), first and last layer at eight. Methods differ in how steps are found; `ristretto` has one power of two a tensor,
 the rest a step per output channel of weights and one per tensor of activations. Seeds draw other calibration images, and for brecq
-other batches. Every result is kept in FOLDER as soon as it is there; the same command goes on.
+other batches. Peers (`pip install .[peers-post-training]`) are brevitas and, at eight bits, onnxruntime. Every result is kept in FOLDER
+as soon as it is there; the same command goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ BITS = ("8/8", "4/8", "4/4", "3/8", "2/8")
 ONCE = "float"
 #: Calibration images of what learns and of what only looks; a seed draws them.
 MANY, FEW = 1024, 128
-#: The quantiser, its calibrator, keys of `[fixed_point]` where batch norm is merged.
+#: The quantiser, its calibrator, keys of `[fixed_point]` where batch norm is merged; or who else does it, at which bits.
 METHODS: dict[str, dict[str, Any]] = {
     "minmax": {"calibrator": "minmax"},
     "percentile": {"calibrator": "percentile"},
@@ -47,6 +48,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "ristretto, by loss": {"fixed_point": {"criterion": "loss"}},
     "ristretto, equalised": {"fixed_point": {"equalize": True, "correct_bias": True}},
     "brecq": {"calibrator": "brecq"},
+    "brevitas": {"peer": "brevitas"},
+    "onnxruntime": {"peer": "onnxruntime", "bits": ("8/8",)},
 }
 #: Points below float that are allowed, by method and bits.
 BARS = {("ristretto", "8/8"): 0.2, ("brecq", "4/8"): 0.7, ("brecq", "2/8"): 6.0}
@@ -72,7 +75,11 @@ def main() -> int:
     spec = load_spec(SPEC, overrides)
     baseline_of(spec)
     wanted = [(ONCE, "", 0)] + [
-        (method, bits, seed) for bits in options.bits for method in options.methods for seed in range(options.seeds)
+        (method, bits, seed)
+        for bits in options.bits
+        for method in options.methods
+        if bits in METHODS[method].get("bits", options.bits)
+        for seed in range(options.seeds)
     ]
     found = dict(_measured(spec, folder, wanted, options.iterations, options.processes))
     return report(list(rows(found, options.depth)), options.json)
@@ -147,6 +154,10 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
                     return context.task.total_loss(one(images[:FEW]), labels[:FEW])
 
             calibrate(network, images[:FEW], loss if settings.criterion == "loss" else None, settings.correct_bias)
+        elif "peer" in how:
+            from _post_training_peers import PEERS
+
+            network = PEERS[how["peer"]](network, images[:FEW], weight, act)
         else:
             network = compress(
                 network, Plan(layers=layers), traced=context.traced, quantizer=how.get("quantizer", "lsq"),
