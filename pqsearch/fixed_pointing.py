@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from pqsearch.errors import UserError
-from pqsearch.plan import Plan
 from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared
 from pqsearch.rebuild import module_of
@@ -30,9 +29,10 @@ from trainers.fixed_point.values import NoIntegerForm
 from trainers.full import select_and_test
 from trainers.loop import Trainer
 from trainers.measure import measure
-from trainers.merging import merge_batch_norm
 from trainers.selecting import train_and_select
 
+#: For networks that have no integer form.
+WAY_OUT = "take merge_batch_norm = false: all but the integers is done then"
 #: Images on which the integers are held against the network in float64.
 COMPARED = 16
 
@@ -106,7 +106,7 @@ def make(
     spec, dataset, shape = prepared.spec, prepared.dataset, prepared.dataset.input_shape
     paths, device = FixedPointPaths.of(run), pick(spec.workers.gpus)
     plan, data = read_recipe(run.plan)
-    network = _network(module_of(plan, data, run.model), plan, settings, shape).to(device)
+    network = fixed_point(module_of(plan, data, run.model), shape, settings, plan.layers).to(device)
     train = Loader(dataset, prepared.splits.train, device)
     images, labels = train.sample(settings.images, "calibration", 0)
 
@@ -161,18 +161,6 @@ def _train(
     network.requires_grad_(False)
 
 
-def _network(model: nn.Module, plan: Plan, settings: FixedPointSpec, shape: tuple[int, ...]) -> nn.Module:
-    left = merge_batch_norm(model, shape).left if settings.merge_batch_norm else {}
-    problems = [
-        f"fixed_point: the batch norm {name} {reason}; with merge_batch_norm = false there are no integer files but all the rest"
-        for name, reason in left.items()
-        if "running statistics" in reason
-    ]
-    if problems:
-        raise UserError(problems)
-    return fixed_point(model, shape, settings, plan.layers)
-
-
 def _write(network: nn.Module, run: RunDirectory, data: dict[str, Any], images: Tensor) -> dict[str, Any]:
     """The files, read again and held against the network."""
     exact = network.double()
@@ -183,9 +171,7 @@ def _write(network: nn.Module, run: RunDirectory, data: dict[str, Any], images: 
         integer_files.write(IntegerNetwork(exact, layers), folder, tuple(images.shape[1:]), more)
         same = torch.equal(IntegerNetwork(exact, integer_files.read(folder))(images), exact(images.double()))
     except NoIntegerForm as error:
-        raise UserError(
-            f"fixed_point: {error}; with merge_batch_norm = false there are no integer files but all the rest"
-        ) from error
+        raise UserError(f"fixed_point: {error}; {WAY_OUT}") from error
     if not same:
         raise AssertionError("the integers compute something else than the network that they are from")
     bits = {name: layer.accumulator_bits for name, layer in layers.items()}
@@ -210,7 +196,7 @@ def load_fixed_point(run_dir: str | Path) -> nn.Module:
     model = module_of(plan, data, run.model)
     settings = FixedPointSpec(**found["of"]["settings"])
     network = fixed_point(model, tuple(data["model"]["input_shape"]), settings, plan.layers)
-    network.load_state_dict(torch.load(paths.weights, weights_only=True))
+    network.load_state_dict(files.load(paths.weights))
     return network.double().eval()
 
 

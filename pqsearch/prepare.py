@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from pqsearch.errors import UserError
 from pqsearch.plan import ModelInfo
@@ -24,6 +25,7 @@ from trainers.data import Splits, split
 from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset
 from trainers.features import check_features
+from trainers.fixed_point.ahead import integer_problem
 from trainers.heads import check_classes, check_training
 from trainers.layers import trace
 from trainers.task import Task, checked_task
@@ -77,6 +79,12 @@ def worker_problems(spec: Spec) -> list[str]:
     return problems
 
 
+def check_integers(model: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Raises `UserError` for a network that has no integer form."""
+    if problem := integer_problem(model, input_shape):
+        raise UserError(f"fixed_point: {problem}; take merge_batch_norm = false: all but the integers is done then")
+
+
 def _share_problems(spec: Spec, splits: Splits) -> list[str]:
     """Trainings shared by more processes than there are images for."""
     return [
@@ -117,6 +125,8 @@ def prepare(spec: Spec) -> Prepared:
         if spec.finetune.feature_layers and teacher is not None:
             attempt(lambda: check_features(model, teacher, spec.finetune.feature_layers, dataset.input_shape))
         attempt(lambda: check_classes(model, len(dataset.classes), dataset.input_shape, "model"))
+        if spec.fixed_point is not None and spec.fixed_point.merge_batch_norm:
+            attempt(lambda: check_integers(model, dataset.input_shape))
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
     if space is not None:
         attempt(lambda: check_counted(spec, space))

@@ -31,6 +31,14 @@ def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
     space = data.get("space")
     if isinstance(space, dict):
         yield from space_problems(space, _quantizer(data, root))
+    if isinstance(fixed := data.get("fixed_point"), dict) and fixed.get("plan_bits") is True:
+        for key in ("weight_bits", "act_bits"):
+            levels = space.get(key) if isinstance(space, dict) else None
+            if isinstance(levels, list) and 1 in levels:
+                yield (
+                    f"fixed_point.plan_bits: space.{key} has 1, a step that is a power of two has 2 to 16 bits, got true; "
+                    "leave it out"
+                )
     workers = data.get("workers")
     gpus = workers.get("gpus", 0) if isinstance(workers, dict) else 0
     for key in ("baseline", "finetune"):

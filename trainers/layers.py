@@ -25,6 +25,7 @@ from trainers.heads import returned
 from trainers.verify import cut_problem
 
 
+@torch.enable_grad()
 def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
     """Layers and groups of `model` for images of `input_shape` (channels, height, width).
 

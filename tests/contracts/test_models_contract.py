@@ -22,6 +22,7 @@ from trainers.build import build_model, load_weights
 from trainers.compress import calibrate_steps, compress
 from trainers.coupling import NORMS, Traced
 from trainers.exporters.torch_weights import export
+from trainers.fixed_point.ahead import integer_problem
 from trainers.fixed_point.convert import calibrate, fixed_point
 from trainers.fixed_point.integer import IntegerNetwork, integer_layers
 from trainers.fixed_point.values import NoIntegerForm
@@ -162,6 +163,8 @@ NO_INTEGERS = {
 @pytest.mark.parametrize("name", SMALL)
 def test_in_integers_it_answers_as_in_fixed_point_or_is_refused_by_name(name: str) -> None:
     model = shaken(_build(name, SMALL[name][0])).float()
+    problem = integer_problem(model, SHAPE)
+    assert (problem or "").startswith(NO_INTEGERS.get(name, "")) and (problem is None) == (name not in NO_INTEGERS)
     network = fixed_point(model, SHAPE, FixedPointSpec())
     calibrate(network, _images())
     network = network.double()

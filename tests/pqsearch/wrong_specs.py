@@ -73,6 +73,13 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "section that is a list": ({"study": [{"name": "a"}]}, ["study: must be a table (a [section]), got [{'name': 'a'}]"]),
     "section that is a number": ({"workers": 3}, ["workers: must be a table (a [section]), got 3"]),
+    "one bit in fixed point": (
+        {"space__weight_bits": [1, 4], "fixed_point__plan_bits": True},
+        [
+            "fixed_point.plan_bits: space.weight_bits has 1, a step that is a power of two has 2 to 16 bits, got true; "
+            "leave it out"
+        ],
+    ),
     "name with a slash": ({"study__name": "a/b"}, [f"study.name: {NAME_RULE}, got 'a/b'"]),
     "name that climbs": ({"study__name": ".."}, [f"study.name: {NAME_RULE}, got '..'"]),
     "name with a line break": ({"study__name": "a\n"}, [f"study.name: {NAME_RULE}, got 'a\\n'"]),

@@ -234,3 +234,10 @@ def test_a_model_that_cannot_be_searched_is_refused_in_words(
 ) -> None:
     with pytest.raises(UserError, match=f"^model: .*{words}"):
         trace(model, shape)
+
+
+def test_gradients_may_be_off() -> None:
+    model, shape = make("digits_net")
+    with torch.no_grad():
+        assert trace(model, shape).info == trace(model, shape).info
+        assert any(group.prunable for group in trace(model, shape).info.groups)

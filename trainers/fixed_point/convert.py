@@ -20,7 +20,7 @@ from pqsearch.spec_network import FixedPointSpec
 from trainers.coupling import LAYERS
 from trainers.equalizing import equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
-from trainers.fixed_point.values import SLOPE_BITS
+from trainers.fixed_point.values import SLOPE_BITS, NoIntegerForm
 from trainers.merging import line, merge_batch_norm
 from trainers.quantized import masked, quantized_layers
 from trainers.quantizers.ristretto import Quantizer
@@ -39,22 +39,45 @@ def fixed_point(
     calibrated or has a state dict loaded.
 
     `bits` are a plan's, by layer; they count where `settings` say so. Raises `UserError` about `fixed_point` for bits that there are
-    not.
+    not, and `NoIntegerForm` for batch norm that cannot be merged.
     """
     network = as_float(model)
     if settings.merge_batch_norm:
-        network = merge_batch_norm(network, input_shape).model
-        if settings.equalize:
-            network, _ = equalize(network, input_shape)
-        _norms_to_layers(network)
+        network = merged(network, input_shape, settings.equalize)
     network.eval().requires_grad_(False)
     for name, part in list(network.named_modules()):
         if isinstance(part, LAYERS):
             own = _bits(name, settings, bits or {})
             fix(network, name, own, settings.bias_bits, settings.output_bits, settings.saturate)
-        elif isinstance(part, nn.LeakyReLU):
-            part.negative_slope = round(part.negative_slope * 2**SLOPE_BITS) / 2**SLOPE_BITS
+    round_slopes(network)
     return network
+
+
+def merged(model: nn.Module, input_shape: tuple[int, ...], equalized: bool) -> nn.Module:
+    """A copy of a float network without batch norm: in the layers beside it, or else a layer of its own, 1x1, each channel by itself.
+
+    Raises `NoIntegerForm` for a norm that can be neither.
+    """
+    found = merge_batch_norm(model, input_shape)
+    network = equalize(found.model, input_shape)[0] if equalized else found.model
+    for name, reason in found.left.items():
+        norm = network.get_submodule(name)
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+            raise NoIntegerForm(f"the batch norm {name} {reason}")
+        scale, shift = line(norm)
+        layer = nn.Conv2d(len(scale), len(scale), 1, groups=len(scale))
+        layer.weight.data.copy_(scale.view(-1, 1, 1, 1))
+        cast("nn.Parameter", layer.bias).data.copy_(shift)
+        parent, _, key = name.rpartition(".")
+        setattr(network.get_submodule(parent) if parent else network, key, layer.to(norm.running_mean))
+    return network
+
+
+def round_slopes(network: nn.Module) -> None:
+    """Slopes of leaky ReLUs become multiples of 2^-8, in place."""
+    for part in network.modules():
+        if isinstance(part, nn.LeakyReLU):
+            part.negative_slope = round(part.negative_slope * 2**SLOPE_BITS) / 2**SLOPE_BITS
 
 
 @torch.no_grad()
@@ -78,18 +101,6 @@ def calibrate(
             for grid in (act, weight, layer.output_quantizer):
                 if grid is not None and grid.ready:
                     _try_steps(layer, grid, lambda: loss(network))
-
-
-def _norms_to_layers(network: nn.Module) -> None:
-    """Batch norm that no layer takes is a convolution of its own: 1x1, each channel by itself."""
-    for parent in network.modules():
-        for key, norm in list(parent._modules.items()):
-            if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
-                scale, shift = line(norm)
-                layer = nn.Conv2d(len(scale), len(scale), 1, groups=len(scale))
-                layer.weight.data.copy_(scale.view(-1, 1, 1, 1))
-                cast("nn.Parameter", layer.bias).data.copy_(shift)
-                parent._modules[key] = layer.to(norm.running_mean)
 
 
 def as_float(model: nn.Module) -> nn.Module:

@@ -1,0 +1,49 @@
+"""Whether a network has an integer form, before anything is trained: its forward pass with zeros for every layer's sums."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from trainers.coupling import LAYERS
+from trainers.fixed_point.convert import merged, round_slopes
+from trainers.fixed_point.values import Fixed, NoIntegerForm
+
+
+class _Zeros(nn.Module):
+    """Stands where a layer was; gives zeros of the shape that the layer would, and remembers that it came by."""
+
+    def __init__(self, name: str, layer: nn.Module, seen: list[str]) -> None:
+        super().__init__()
+        self._name, self._layer, self._seen = name, layer, seen
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._seen.append(self._name)
+        with torch._C.DisableTorchFunctionSubclass():
+            shape = self._layer(torch.zeros(x.shape)).shape
+            return Fixed.of(torch.zeros(shape, dtype=torch.long), 0)
+
+
+def integer_problem(model: nn.Module, input_shape: tuple[int, ...]) -> str | None:
+    """Why a float network of images of `input_shape` (channels, height, width) cannot be one of integers, in words; None if it can.
+
+    How wide sums get is up to the weights, and not known yet.
+    """
+    try:
+        network = merged(copy.deepcopy(model).cpu().float(), input_shape, equalized=False)
+    except NoIntegerForm as error:
+        return str(error)
+    round_slopes(network)
+    seen: list[str] = []
+    for name, part in list(network.named_modules()):
+        if isinstance(part, LAYERS):
+            parent, _, key = name.rpartition(".")
+            setattr(network.get_submodule(parent) if parent else network, key, _Zeros(name, part, seen))
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, *input_shape))
+    except NoIntegerForm as error:
+        return f"{error} (behind the layer {seen[-1]})" if seen else str(error)
+    return None
