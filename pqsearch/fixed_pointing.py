@@ -31,6 +31,8 @@ from trainers.loop import Trainer
 from trainers.measure import measure
 from trainers.selecting import train_and_select
 
+#: What is done one after the other, beside the training that may come after the first.
+PARTS = ("grids", "test", "integers")
 #: For networks that have no integer form.
 WAY_OUT = "take merge_batch_norm = false: all but the integers is done then"
 #: Images on which the integers are held against the network in float64.
@@ -95,11 +97,10 @@ def make(
     prepared: Prepared,
     run: RunDirectory,
     settings: FixedPointSpec,
-    say: Callable[[str], None],
     progress: Callable[[dict[str, Any]], None] = lambda state: None,
 ) -> dict[str, Any]:
     """Convert the exported winner, train it where that is asked for, test it, write its weights, and its integers where batch norm is
-    merged. `say` hears of what begins, `progress` of epochs.
+    merged. `progress` hears of each part that begins, and of epochs.
 
     Returns the content of `fixed_point/result.json`. Raises `UserError` where the forward pass does what integers cannot.
     """
@@ -116,7 +117,7 @@ def make(
             return sum(prepared.task.total_loss(one(image), label) for image, label in parts) / len(images)
 
     batch = evaluation_batch(shape, device)
-    say(f"fixed point: grids from {len(images)} images")
+    progress({"done": 0, "total": len(PARTS), "unit": PARTS[0]})
     try:
         calibrate(network, images, loss if settings.criterion == "loss" else None, settings.correct_bias)
     except FloatingPointError as error:
@@ -124,19 +125,20 @@ def make(
     paths.folder.mkdir(exist_ok=True)
     if settings.epochs:
         _train(prepared, network, train, settings, device, paths.checkpoint(_of(run, settings)), progress)
-    say("fixed point: testing")
+    progress({"done": 1, "total": len(PARTS), "unit": PARTS[1]})
     found = {
         **select_and_test(InDouble(network), dataset, prepared.splits, device, paths.correct, prepared.task),
         "measured": measure(network.float().cpu(), shape),
     }
     files.save({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, paths.weights)
     if settings.merge_batch_norm:
-        say("fixed point: integers")
+        progress({"done": 2, "total": len(PARTS), "unit": PARTS[2]})
         found["integer"] = _write(network, run, data, images[:COMPARED].cpu())
     result = {"of": _of(run, settings), **found}
     run.write(paths.result, result)
     for checkpoint in paths.checkpoints():
         checkpoint.unlink()
+    progress({"done": len(PARTS), "total": len(PARTS), "unit": "parts"})
     return result
 
 

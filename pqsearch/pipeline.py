@@ -175,7 +175,7 @@ class Pipeline:
         from pqsearch.fixed_pointing import make
 
         with self.stage("fixed_point"):
-            return make(self.prepared, self.run, settings, self.console.line, self.progress("fixed_point"))
+            return make(self.prepared, self.run, settings, self.progress("fixed_point"))
 
     def report(self) -> Path:
         """Write summary.json and report.html from what the run has so far."""

@@ -47,7 +47,8 @@ def test_a_plan_from_anywhere_stands_beside_the_runs_own(finished_run: Path, tmp
 
 def test_a_run_keeps_its_steps_from_epoch_to_epoch(finished_run: Path) -> None:
     plan = json.loads((finished_run / "plan.json").read_text())
-    (steps,) = [json.loads(path.read_text()) for path in finished_run.glob("checkpoints/searched-*/steps.json")]
+    folder = finished_run / "checkpoints" / f"plan-{Plan.from_json(plan).hash}"
+    steps = json.loads((folder / "steps.json").read_text())
     summary = json.loads((finished_run / "summary.json").read_text())
     assert len(steps) == 1 + 2 and all(one.keys() == steps[0].keys() for one in steps)
     quantised = sum((row["weight_bits"] != 32) + (row["act_bits"] != 32) for row in plan["layers"].values())
