@@ -30,9 +30,11 @@ def picture(found: Metered) -> Figure:
             heights = [getattr(row, key) for row in rows]
             axes.bar([place + shift for place in range(len(names))], heights, width, color=colour, label=called)
         axes.set_ylabel(words)
+        if key == "bitops":
+            axes.set_yscale("log")  # a product of three shares: a few percent are usual
         axes.spines[["top", "right"]].set_visible(False)
     if found.after is not None:
-        places[0].legend(frameon=False, fontsize=8)
+        places[0].legend(frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     named(places[-1], names)
     return figure
 

@@ -22,6 +22,7 @@ BINS = 120
 class Side:
     """Weights or inputs of a layer. With a grid the histogram (`counts` of `edges`) is in steps, each channel in its own, and the grid's
     integers go from `low` to `high`; in float it is in the values themselves. `sqnr` is in decibels, `error` the mean squared error.
+    Zeros, of which there are many behind a ReLU and among sparse weights, are not in the histogram but in the share `zeros`.
     `ranges` (channels, 2) are the smallest and largest value of each channel; of weights these are output channels.
     """
 
@@ -29,6 +30,7 @@ class Side:
     counts: NDArray[np.float64]
     edges: NDArray[np.float64]
     ranges: NDArray[np.float64]
+    zeros: float
     low: int | None = None
     high: int | None = None
     sqnr: float | None = None
@@ -84,9 +86,10 @@ def _inputs(layer: nn.Module, values: Tensor) -> Side:
 def _side(values: Tensor, grid: Grid | None, axis: int) -> Side:
     rows = values.movedim(axis, 0).flatten(1)
     ranges = torch.stack([rows.amin(1), rows.amax(1)], 1).double().cpu().numpy()
+    zeros = float((values == 0).double().mean())
     if grid is None or not grid.ready:
         counts, edges = _histogram(values)
-        return Side(32, counts, edges, ranges)
+        return Side(32, counts, edges, ranges, zeros)
     noise = (grid(values) - values).double().square()
     step = grid.step.detach()
     if grid.axis is not None and step.numel() > 1:
@@ -95,9 +98,9 @@ def _side(values: Tensor, grid: Grid | None, axis: int) -> Side:
     power, lost = float(values.double().square().sum()), float(noise.sum())
     sqnr = 10 * math.log10(power / lost) if power > 0 and lost > 0 else None
     ends: Any = grid
-    return Side(grid.bits, counts, edges, ranges, ends.low, ends.high, sqnr, float(noise.mean()))
+    return Side(grid.bits, counts, edges, ranges, zeros, ends.low, ends.high, sqnr, float(noise.mean()))
 
 
 def _histogram(values: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    counts, edges = np.histogram(values.flatten().float().cpu().numpy(), bins=BINS)
+    counts, edges = np.histogram(values[values != 0].float().cpu().numpy(), bins=BINS)
     return counts.astype(np.float64), edges.astype(np.float64)

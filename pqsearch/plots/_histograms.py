@@ -12,6 +12,8 @@ from trainers.observing import LayerView, Side
 
 #: Grids of more integers are drawn by their ends alone.
 MOST_LINES = 33
+#: Zeros are not drawn; of so many it is told.
+FEWEST_ZEROS = 0.01
 
 
 def histograms(told: Told, title: str, side: Callable[[LayerView], Side]) -> Figure:
@@ -30,6 +32,7 @@ def _histogram(axes: Axes, name: str, side: Side) -> None:
         for place in lines:
             axes.axvline(place, color=ORANGE, linewidth=0.6, alpha=0.9)
         words = f"{side.bits} bits" + (f", {side.sqnr:.0f} dB" if side.sqnr is not None else "")
+        words += f", {side.zeros:.0%} zero" if side.zeros >= FEWEST_ZEROS else ""
         axes.set_xlabel("steps", fontsize=7, labelpad=1)
     else:
         words = "float"

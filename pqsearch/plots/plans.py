@@ -40,6 +40,6 @@ def draw(told: Told) -> Figure | None:
             axes.bar([place + shift for place in range(len(names))], heights, width, color=colour, label=called)
         axes.set_ylabel(words)
         axes.spines[["top", "right"]].set_visible(False)
-    places[0].legend(frameon=False, fontsize=8)
+    places[0].legend(frameon=False, fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
     named(places[-1], names)
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pqsearch.plots._told import BLUE, ORANGE, Told
 
@@ -21,6 +22,7 @@ def draw(told: Told) -> Figure | None:
         axes.plot(range(len(shares)), shares, color=colour, linewidth=1, alpha=0.7, label=labels.pop(colour, None))
     axes.axhline(1.0, color="black", linewidth=0.6)
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("step, by that of calibration")
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)

@@ -56,7 +56,9 @@ def test_histograms_are_in_steps_and_ranges_in_values(seen: tuple[nn.Module, dic
     layer = cast("Any", model.get_submodule("conv1"))
     scaled = layer.weight.detach() / layer.weight_quantizer.step.detach().view(-1, 1, 1, 1)
     side = found["conv1"].weight
-    assert side.counts.sum() == scaled.numel()
+    assert side.counts.sum() == scaled.numel() and side.zeros == 0
+    after_relu = found["layer1.0.conv1"].act
+    assert 0.1 < after_relu.zeros < 0.9 and after_relu.edges[0] > 0
     assert (side.edges[0], side.edges[-1]) == pytest.approx((float(scaled.min()), float(scaled.max())))
     rows = layer.weight.detach().flatten(1)
     assert np.allclose(side.ranges, torch.stack([rows.amin(1), rows.amax(1)], 1).numpy())
