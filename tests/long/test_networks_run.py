@@ -49,7 +49,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "darknet19": ("darknet", {"stem": "cifar", "width": 0.25}, 32),
     "densenet40": ("densenet", {"depth": 40, "growth": 4}, 32),
     "resnet50_caffe": ("resnet", {"depth": 50, "stride_in": "1x1"}, 32),
-    "efficientnet_b0": ("torchvision:efficientnet_b0", {}, 32),
+    "efficientnet_b0": ("torchvision:efficientnet_b0", {}, 64),
     "regnet_y_400mf": ("torchvision:regnet_y_400mf", {}, 32),
     "own": ("mynet:make", {"wide": 24}, 32),
 }
