@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -103,12 +105,25 @@ def _fit(
     try:
         with watcher:
             _wait(tuner, study, watcher)
-    except BaseException:
+    except BaseException as error:
+        if watcher.ray_answers():
+            _give_back(error)
         # What Tune makes of it when Ray goes away under it, an interrupt of ours among them, is not what happened.
         if not watcher.lost:
             raise
     if watcher.lost:
         raise SearchAborted(ended(watcher.lost))
+
+
+def _give_back(error: BaseException) -> None:
+    """Let go of the places that Tune had reserved for workers: it does so when its objects go, which the frames of what it was
+    interrupted by would keep. In a Ray that stays, the next search would wait for these places for ever.
+    """
+    at: BaseException | None = error
+    while at is not None:
+        traceback.clear_frames(at.__traceback__)
+        at = at.__context__
+    gc.collect()
 
 
 def _wait(tuner: tune.Tuner, study: Any, watcher: Watcher) -> None:

@@ -82,8 +82,12 @@ class Watcher(threading.Thread):
             self._epoch = state["epoch"]
             self._study.expect.remote(dict(self._workers()))
         self._progress({**state, "stage": "search"})
+        return None if self.ray_answers() else "Ray's control service does not answer"
+
+    def ray_answers(self) -> bool:
+        """Whether Ray's control service is there."""
         try:
             socket.create_connection(self._gcs, timeout=ANSWER_SECONDS).close()
         except OSError:
-            return "Ray's control service does not answer"
-        return None
+            return False
+        return True
