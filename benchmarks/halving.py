@@ -23,6 +23,7 @@ from _report import Row, at_least, at_most, json_argument, report
 from _searches import baseline_of, searched
 
 from pqsearch.journal.file import read_events
+from pqsearch.report.correlation import rung_correlations
 from pqsearch.spec import Spec, load_spec, parse_spec
 from pqsearch.study import read_study
 
@@ -62,11 +63,14 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Arm:
-    """One search: seconds of each rung of each plan, those of re-measurements apart, and the accuracy of its best plan in percent."""
+    """One search: seconds of each rung of each plan, those of re-measurements apart, the accuracy of its best plan in percent, and
+    Kendall's tau of the accuracies at each rung with those at the next.
+    """
 
     first: Mapping[int, Sequence[float]]
     again: Mapping[int, Sequence[float]]
     accuracy: float
+    taus: Sequence[float] = ()
 
     @property
     def searching(self) -> float:
@@ -80,13 +84,14 @@ class Arm:
 
 def arm_of(journal: Path) -> Arm:
     """What a finished search has spent on what."""
-    best = read_study(journal).best()
+    study = read_study(journal)
+    best, rungs = study.best(), rung_correlations(study.candidates(), study.settings["rungs"])
     assert best is not None, "a search of so many plans has a best one"
     spent: tuple[dict[int, list[float]], dict[int, list[float]]] = ({}, {})
     for event in read_events(journal):
         if event["type"] == "reported":
             spent[event["repeat"] > 0].setdefault(event["rung"], []).append(sum(event["seconds"].values()))
-    return Arm(*spent, 100 * statistics.fmean(best["repeats"]))
+    return Arm(*spent, 100 * statistics.fmean(best["repeats"]), [found["tau"] for found in rungs])
 
 
 def _spec(overrides: Sequence[str], sections: Mapping[str, Any] | None = None) -> Spec:
@@ -120,8 +125,13 @@ def rows(full: Sequence[Arm], halving: Sequence[Arm]) -> list[Row]:
     whole = statistics.fmean(mine.total / theirs.total for mine, theirs in pairs)
     lost = statistics.fmean(arm.accuracy for arm in halving) - statistics.fmean(arm.accuracy for arm in full)
     noise = _spread([arm.accuracy for arm in full])
+    taus = [
+        Row(f"rank correlation of rung {rung} with the next, every plan on every rung", statistics.fmean(values), "tau")
+        for rung, values in enumerate(zip(*(arm.taus for arm in full), strict=True))
+    ]
     return [
         *result,
+        *taus,
         at_most("worker time of halving, by that of every rung", share, "ratio", MOST_TIME),
         Row("the same, each rung at its mean seconds over both", even, "ratio"),
         Row("the same, with re-measurements of leading plans", whole, "ratio"),
