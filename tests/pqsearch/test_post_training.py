@@ -60,6 +60,7 @@ def test_without_weights_and_training_it_says_what_is_missing(
     assert not (tmp_path / "run-ptq").exists()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("warm_ray")
 def test_the_whole_chain_and_a_full_fine_tune_of_its_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = write_spec(

@@ -125,7 +125,9 @@ def test_what_one_process_began_two_go_on_with_and_the_other_way_round(
     _finetune(more, None, ("crop",), keys, shared=False, kill_in=2)
     shared, other = pair.call(_finetune, more, None, ("crop",), keys)
     assert {**other, "seconds": 0} == {**shared, "seconds": 0}
-    assert sorted(path.name for path in (more / "plan").iterdir()) == ["correct.npy", "result.json", "weights.pth"]
+    assert sorted(path.name for path in (more / "plan").iterdir()) == [
+        "correct.npy", "result.json", "steps.json", "weights.pth",
+    ]  # fmt: skip
     assert pair.call(_finetune, fewer, None, ("crop",), keys, True, 3) == [None, None]
     _finetune(fewer, None, ("crop",), keys, shared=False)
     assert _apart(whole, more) < TOLERANCE and _apart(whole, fewer) < TOLERANCE

@@ -28,6 +28,7 @@ def _kill_the_study() -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("warm_ray")
 def test_the_places_of_its_workers_are_free_for_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
