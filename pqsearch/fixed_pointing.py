@@ -23,6 +23,7 @@ from trainers.baseline import recipe
 from trainers.data import Loader
 from trainers.device import evaluation_batch, pick
 from trainers.fixed_point import integer_files
+from trainers.fixed_point.ahead import WAY_OUT
 from trainers.fixed_point.convert import calibrate, fixed_point
 from trainers.fixed_point.integer import IntegerNetwork, integer_layers
 from trainers.fixed_point.values import NoIntegerForm
@@ -33,8 +34,6 @@ from trainers.selecting import train_and_select
 
 #: What is done one after the other, beside the training that may come after the first.
 PARTS = ("grids", "test", "integers")
-#: For networks that have no integer form.
-WAY_OUT = "take merge_batch_norm = false: all but the integers is done then"
 #: Images on which the integers are held against the network in float64.
 COMPARED = 16
 

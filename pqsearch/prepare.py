@@ -25,7 +25,7 @@ from trainers.data import Splits, split
 from trainers.dataset_of import dataset_of
 from trainers.datasets._types import Dataset
 from trainers.features import check_features
-from trainers.fixed_point.ahead import integer_problem
+from trainers.fixed_point.ahead import WAY_OUT, integer_problem
 from trainers.heads import check_classes, check_training
 from trainers.layers import trace
 from trainers.task import Task, checked_task
@@ -82,7 +82,7 @@ def worker_problems(spec: Spec) -> list[str]:
 def check_integers(model: nn.Module, input_shape: tuple[int, ...]) -> None:
     """Raises `UserError` for a network that has no integer form."""
     if problem := integer_problem(model, input_shape):
-        raise UserError(f"fixed_point: {problem}; take merge_batch_norm = false: all but the integers is done then")
+        raise UserError(f"fixed_point: {problem}; {WAY_OUT}")
 
 
 def _share_problems(spec: Spec, splits: Splits) -> list[str]:

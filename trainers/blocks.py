@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainers.passing import hooked_pass
 from trainers.quantized import QuantConv2d, QuantLinear, quantized_layers
 from trainers.segments import Segment, segments
 
@@ -121,12 +122,8 @@ class Layers:
             layer.register_forward_pre_hook(lambda layer, inputs: used.append(names[id(layer)]))
             for _, layer in quantized_layers(model)
         ]
-        try:
-            with torch.no_grad():
-                model(images[:1])
-        finally:
-            for handle in handles:
-                handle.remove()
+        with torch.no_grad():
+            hooked_pass(model, images[:1], handles)
         self._names = list(dict.fromkeys(used))
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainers.coupling import LAYERS
+from trainers.passing import hooked_pass
 from trainers.quantized import Grid, QuantConv2d, QuantLinear, masked
 
 #: Bins of a histogram.
@@ -59,14 +60,7 @@ def observe_layers(model: nn.Module, images: Tensor) -> list[LayerView]:
                     found[name] = LayerView(name, _weights(layer), _inputs(layer, inputs[0]))
 
             handles.append(part.register_forward_pre_hook(look))
-    mode = model.training
-    model.eval()
-    try:
-        model(images)
-    finally:
-        model.train(mode)
-        for handle in handles:
-            handle.remove()
+    hooked_pass(model, images, handles)
     return list(found.values())
 
 

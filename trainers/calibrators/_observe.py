@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.passing import hooked_pass
 from trainers.quantized import masked, quantized_layers
 
 #: From values (rows, values), each row with a step of its own, and the grid's lowest and highest integer, the steps (rows,).
@@ -37,14 +38,7 @@ def observe(model: nn.Module, images: Tensor, steps: Steps) -> None:
         if layer.weight_quantizer is not None:
             layer.weight_quantizer.calibrate(masked(layer, layer.weight), steps)
         handles.append(layer.register_forward_pre_hook(first_look))
-    mode = model.training
-    model.eval()
-    try:
-        model(images)
-    finally:
-        model.train(mode)
-        for handle in handles:
-            handle.remove()
+    hooked_pass(model, images, handles)
 
 
 def check_finite(x: Tensor) -> None:

@@ -11,6 +11,9 @@ from trainers.coupling import LAYERS
 from trainers.fixed_point.convert import merged, round_slopes
 from trainers.fixed_point.values import Fixed, NoIntegerForm
 
+#: For networks that have no integer form.
+WAY_OUT = "take merge_batch_norm = false: all but the integers is done then"
+
 
 class _Zeros(nn.Module):
     """Stands where a layer was; gives zeros of the shape that the layer would, and remembers that it came by."""

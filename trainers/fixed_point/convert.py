@@ -22,6 +22,7 @@ from trainers.equalizing import equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
 from trainers.fixed_point.values import SLOPE_BITS, NoIntegerForm
 from trainers.merging import line, merge_batch_norm
+from trainers.passing import hooked_pass
 from trainers.quantized import masked, quantized_layers
 from trainers.quantizers.ristretto import Quantizer
 
@@ -141,11 +142,7 @@ def _means(network: nn.Module, images: Tensor) -> dict[int, Tensor]:
         found.setdefault(id(layer), _mean(layer, sums))
 
     handles = [layer.register_forward_hook(note) for layer in fixed_layers(network).values()]
-    try:
-        network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    hooked_pass(network, images, handles)
     return found
 
 
@@ -183,11 +180,7 @@ def _set_grids(network: nn.Module, images: Tensor, means: Mapping[int, Tensor]) 
         _, grid = grids(layer)
         grid.calibrate(masked(layer, layer.weight))
         handles += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
-    try:
-        network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    hooked_pass(network, images, handles)
 
 
 def _try_steps(layer: FixedLayer, grid: Quantizer, loss: Callable[[], float]) -> None:

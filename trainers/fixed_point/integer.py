@@ -140,18 +140,18 @@ def integer_layers(model: nn.Module) -> dict[str, IntegerLayer]:
     """The layers of a calibrated fixed-point network by name. Raises `UserError` where it has float layers or batch norm, and where
     sums of 8-bit operands can exceed 32 bits, or others what float64 can hold.
     """
-    problems = []
+    problems, fixed = [], fixed_layers(model)
     for name, part in model.named_modules():
         if isinstance(part, NORMS):
             problems.append(
                 f"fixed_point: the batch norm {name} is no part of a layer, and integers have none; merge it"
             )
-        elif isinstance(part, LAYERS) and name not in fixed_layers(model):
+        elif isinstance(part, LAYERS) and name not in fixed:
             problems.append(f"fixed_point: the layer {name} is float; give it bits")
     if problems:
         raise UserError(problems)
     # What calibration has not come by is no part of the forward pass.
-    found = {name: _integers(layer) for name, layer in fixed_layers(model).items() if grids(layer)[0].ready}
+    found = {name: _integers(layer) for name, layer in fixed.items() if grids(layer)[0].ready}
     for name, one in found.items():
         narrow = max(one.input.bits, one.weight.bits) <= OPERAND_BITS
         most = ACCUMULATOR_BITS if narrow else MOST_BITS + 1

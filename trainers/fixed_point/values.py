@@ -149,12 +149,12 @@ def _any_tensor(found: Any) -> bool:
     return isinstance(found, Tensor) or (isinstance(found, (tuple, list)) and any(map(_any_tensor, found)))
 
 
-def _note(operation: str, arguments: Any, found: Fixed, **more: Any) -> None:
+def _note(operation: str, arguments: Any, found: Fixed) -> None:
     inputs = _numbers(arguments)
     tape = next((one.tape for one in inputs if one.tape is not None), None)
     if tape is not None:
         options = _options(arguments)
-        tape.add(operation, [one.id for one in inputs], found, **({"arguments": options} if options else {}), **more)
+        tape.add(operation, [one.id for one in inputs], found, **({"arguments": options} if options else {}))
 
 
 def _options(arguments: Any) -> list[Any]:
