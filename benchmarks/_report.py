@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ def at_most(name: str, value: float, unit: str, bar: float) -> Row:
 
 def at_least(name: str, value: float, unit: str, bar: float) -> Row:
     return Row(name, value, unit, bar, value >= bar)
+
+
+def spread(values: Sequence[float]) -> float:
+    """The standard deviation over seeds; of a single one there is none to be seen."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def json_argument(description: str) -> argparse.ArgumentParser:

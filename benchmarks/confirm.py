@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from _report import Row, json_argument, report
+from _report import Row, json_argument, report, spread
 from _searches import baseline_of, searched
 
 from pqsearch.plan import Plan
@@ -104,9 +104,8 @@ def rows(algorithms: Sequence[str], found: Mapping[Search, Sequence[float]]) -> 
     result = []
     for algorithm in algorithms:
         means = [100 * statistics.fmean(values) for (name, _), values in found.items() if name == algorithm]
-        spread = statistics.stdev(means) if len(means) > 1 else 0.0
         single = ", ".join(f"{mean:.2f}" for mean in means)
-        name = f"{algorithm}: mean of n={len(means)} seeds, sd {spread:.2f} ({single})"
+        name = f"{algorithm}: mean of n={len(means)} seeds, sd {spread(means):.2f} ({single})"
         result.append(Row(name, statistics.fmean(means), "% proxy accuracy"))
     return result
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from _report import Row, at_least, json_argument, report
+from _report import Row, at_least, json_argument, report, spread
 
 import pqsearch
 from pqsearch.spec import load_spec
@@ -43,11 +43,11 @@ def rows(summaries: list[dict[str, Any]]) -> list[Row]:
     for role in ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled"):
         values = [100 * summary[role]["test_accuracy"] for summary in summaries]
         found.append(
-            Row(f"{role}: test accuracy, mean of {seeds}, sd {_spread(values):.2f}", statistics.fmean(values), "%")
+            Row(f"{role}: test accuracy, mean of {seeds}, sd {spread(values):.2f}", statistics.fmean(values), "%")
         )
     for other in ("uniform", "uniform_filled"):
         values = [100 * summary["differences"][f"searched - {other}"]["value"] for summary in summaries]
-        name = f"searched - {other}: mean of {seeds}, sd {_spread(values):.2f}"
+        name = f"searched - {other}: mean of {seeds}, sd {spread(values):.2f}"
         found.append(at_least(name, statistics.fmean(values), "points", 0.01))
     drops = [summary["differences"]["uniform - baseline"] for summary in summaries]
     errors = statistics.fmean(-drop["value"] / drop["standard_error"] for drop in drops)
@@ -55,10 +55,6 @@ def rows(summaries: list[dict[str, Any]]) -> list[Row]:
     searches = [summary["evaluations"] for summary in summaries]
     found.append(at_least("plans evaluated, the fewest of a seed", min(searches), "plans", 60))
     return found
-
-
-def _spread(values: list[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":

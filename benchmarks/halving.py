@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _report import Row, at_least, at_most, json_argument, report
+from _report import Row, at_least, at_most, json_argument, report, spread
 from _searches import baseline_of, searched
 
 from pqsearch.journal.file import read_events
@@ -114,7 +114,7 @@ def rows(full: Sequence[Arm], halving: Sequence[Arm]) -> list[Row]:
                 "on the last",
             ),
             Row(
-                f"{name}: best plan, sd {_spread(accuracies):.2f} ({single})",
+                f"{name}: best plan, sd {spread(accuracies):.2f} ({single})",
                 statistics.fmean(accuracies),
                 "% accuracy",
             ),
@@ -124,7 +124,7 @@ def rows(full: Sequence[Arm], halving: Sequence[Arm]) -> list[Row]:
     even = statistics.fmean(_at_mean_seconds(mine, theirs) for mine, theirs in pairs)
     whole = statistics.fmean(mine.total / theirs.total for mine, theirs in pairs)
     lost = statistics.fmean(arm.accuracy for arm in halving) - statistics.fmean(arm.accuracy for arm in full)
-    noise = _spread([arm.accuracy for arm in full])
+    noise = spread([arm.accuracy for arm in full])
     taus = [
         Row(f"rank correlation of rung {rung} with the next, every plan on every rung", statistics.fmean(values), "tau")
         for rung, values in enumerate(zip(*(arm.taus for arm in full), strict=True))
@@ -137,10 +137,6 @@ def rows(full: Sequence[Arm], halving: Sequence[Arm]) -> list[Row]:
         Row("the same, with re-measurements of leading plans", whole, "ratio"),
         at_least("what halving gains, at most a standard deviation below nothing", lost, "points", -noise),
     ]  # fmt: skip
-
-
-def _spread(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def _at_mean_seconds(mine: Arm, theirs: Arm) -> float:

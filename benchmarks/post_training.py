@@ -23,7 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from _report import Row, at_least, json_argument, report
+from _report import Row, at_least, json_argument, report, spread
 from _searches import baseline_of
 
 from pqsearch.run_dir import write_atomically
@@ -183,10 +183,9 @@ def rows(found: dict[Case, dict[str, Any]], depth: int) -> Iterator[Row]:
             groups.setdefault((method, bits), []).append(result)
     for (method, bits), results in groups.items():
         accuracies = [100 * one["accuracy"] for one in results]
-        spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
         seconds = statistics.fmean(one["seconds"] for one in results)
         weight, _, act = bits.partition("/")
-        name = f"W{weight}A{act} {method}: {seconds:.0f} s, sd {spread:.2f} of {len(results)} seeds"
+        name = f"W{weight}A{act} {method}: {seconds:.0f} s, sd {spread(accuracies):.2f} of {len(results)} seeds"
         yield Row(name, statistics.fmean(accuracies), "%")
         if (method, bits) in BARS:
             gain = statistics.fmean(accuracies) - float_accuracy
