@@ -47,11 +47,9 @@ def _computed(layer: FixedLayer, input: Tensor) -> Tensor:
 
 
 def convolve(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What a convolution (padded with zeros) or linear layer computes, whatever type the numbers have."""
+    """What a convolution, padded as the layer says, or a linear layer computes, whatever type the numbers have."""
     if isinstance(layer, nn.Conv2d):
-        return functional.conv2d(
-            x, weight, bias, layer.stride, cast("Any", layer.padding), layer.dilation, layer.groups
-        )
+        return layer._conv_forward(x, weight, bias)
     return functional.linear(x, weight, bias)
 
 

@@ -117,6 +117,16 @@ def test_layers_that_few_networks_have(tmp_path: Path) -> None:
     assert same(network, tmp_path, (3, 9, 9))
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_other_than_zeros_is_the_layers_own(mode: Any, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode=mode), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
+    network = made(model, (3, 8, 8), weight_bits=16, act_bits=16)
+    assert same(network, tmp_path, (3, 8, 8))
+    images = _images(3, (3, 8, 8), seed=2).double()
+    with torch.no_grad():
+        assert torch.allclose(network(images), shaken(model)(images), atol=0.01)
+
+
 def test_sums_that_can_be_too_wide_are_told_by_layer() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4 * 64, 3))
     with torch.no_grad():
