@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --durations 15
 
-.PHONY: help install quickstart test test-long chaos system-deps lint format bench check-cluster cluster-demo golden docs clean
+.PHONY: help install quickstart test test-long test-release chaos system-deps lint format bench check-cluster cluster-demo golden docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,10 +30,13 @@ quickstart: $(VENV)/installed  ## search a plan for a small network on handwritt
 	$(BIN)/pqsearch run examples/digits.toml
 
 test: $(VENV)/installed-test lint  ## lint, types and every test but the long ones
-	$(PYTEST) --dist worksteal -m "not long"
+	$(PYTEST) --dist worksteal -m "not long and not release"
 
 test-long: $(VENV)/installed-peers  ## tests that take minutes or need system packages (see system-deps)
-	$(PYTEST) --dist loadfile -m long
+	$(PYTEST) --dist loadfile -m "long and not release"
+
+test-release: $(VENV)/installed-peers  ## before a release: every network from spec to export, more kills, more processes
+	$(PYTEST) --dist loadfile -m release
 
 chaos: $(VENV)/installed-test  ## hit a running search with a hundred faults (half an hour or more)
 	$(BIN)/python -m tests.chaos.siege --faults 100

@@ -90,7 +90,7 @@ def measure_latency(
         "batch_size": batch_size,
         "device": device_words(device, environment.hardware()),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "layers": layers,
     }
     if out is not None:

@@ -313,6 +313,9 @@ def opened(
         keeper = stack.enter_context(at_work(run.store, spec.study.storage is not None, say))
         run.prepare(spec)
         lock = stack.enter_context(Lock(run.lock))
+        if not joined:
+            # Before the lock is given back: until then trainings may write. After the console's last word: Ray takes its time.
+            stack.callback(_disconnect)
         console = stack.enter_context(Progress(log=run.logs / "pqsearch.log", quiet=quiet))
         if keeper is not None:
             keeper.say = console.line
@@ -325,11 +328,7 @@ def opened(
         pipeline.__dict__["prepared"] = prepared
         for text in warnings(spec):
             console.line(f"warning: {text}")
-        try:
-            yield pipeline
-        finally:
-            if not joined:
-                _disconnect()
+        yield pipeline
 
 
 def run(spec: Spec | str | Path, overrides: Sequence[str] = (), *, verbose: bool = False) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def fingerprint() -> dict[str, str | int]:
         "cpu_mixed": str(mixed_precision(torch.device("cpu"))),
         "gpu": gpu,
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
     }
 

@@ -48,6 +48,7 @@ def expected_losses(
     """
     total = torch.zeros(len(changes), dtype=torch.float64)
     images = 0
+    grids: dict[tuple[str, int], Any] = {}
     for number_of_batch, batch in enumerate(batches):
         layers = _observed(model, traced, batch, number_of_batch)
         for number, change in enumerate(changes):
@@ -56,7 +57,7 @@ def expected_losses(
             elif change.kind == "sparsity":
                 moved = _zeroing(model, layers, change, pattern_of(sparsity_pattern) or Pattern())
             else:
-                moved = _rounding(model, layers, change, quantizer, quantizer_options)
+                moved = _rounding(model, layers, change, quantizer, quantizer_options, grids)
             total[number] += moved.double().square().sum().cpu() / 2
         images += len(batch)
     return (total / images).tolist()
@@ -104,17 +105,29 @@ def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> d
 
 @torch.no_grad()
 def _rounding(
-    model: nn.Module, layers: dict[str, list[_Layer]], change: Change, quantizer: str, options: dict[str, Any]
+    model: nn.Module,
+    layers: dict[str, list[_Layer]],
+    change: Change,
+    quantizer: str,
+    options: dict[str, Any],
+    grids: dict[tuple[str, int], Any],
 ) -> Tensor:
-    """g . d of each image when weights or inputs are rounded, or both, of a layer and of those tied to it."""
+    """g . d of each image when weights or inputs are rounded, or both, of a layer and of those tied to it.
+
+    `grids` keeps those of weights, by layer and bits: to fit one costs more than all else here, and no batch changes it.
+    """
     moved: list[Tensor] = []
     for name in (change.name, *change.tied):
         module = cast("nn.Conv2d | nn.Linear", model.get_submodule(name))
         weight = module.weight.detach()
         for kind in kinds_set(change.kind):
             role: Literal["weight", "act"] = "weight" if kind == "weight_bits" else "act"
-            rounded = cast("Any", grid(module, role, int(change.value), quantizer, options)).to(weight.device)
-            rounded.calibrate(weight if role == "weight" else layers[name][0].inputs)
+            rounded = grids.get((name, int(change.value))) if role == "weight" else None
+            if rounded is None:
+                rounded = cast("Any", grid(module, role, int(change.value), quantizer, options)).to(weight.device)
+                rounded.calibrate(weight if role == "weight" else layers[name][0].inputs)
+            if role == "weight":
+                grids[name, int(change.value)] = rounded
             for layer in layers[name]:
                 if role == "weight":
                     after = _apply(module, layer.inputs, rounded(weight) - weight)

@@ -9,8 +9,6 @@ around it, until a plan comes back.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array, csr_array
 
 from pqsearch.algorithms._quiet import without_lines
 from pqsearch.problem import FloatArray, IntArray, Prior, Problem
@@ -45,6 +43,10 @@ def planned(problem: Problem) -> IntArray:
 
 def least_damage(problem: Problem, prior: Prior, start: IntArray | None = None) -> IntArray:
     """Repaired genes (plans, knobs) found on the way from `start` (knobs,), else from the dearest plan; of least damage first."""
+    # Half a second that every process which only names an algorithm would wait.
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import coo_array, csr_array
+
     levels = np.asarray(problem.levels, dtype=np.int64)
     knobs = np.repeat(np.arange(len(levels)), levels)
     rungs = np.concatenate([np.arange(count) for count in levels])

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, rankdata
 
 #: With fewer plans a rank correlation says nothing.
 FEWEST = 8
@@ -30,6 +29,8 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
     x, y = np.array(pairs, dtype=np.float64).T
     if x.min() == x.max() or y.min() == y.max():
         return {**found, "why": "all plans are equal there"}
+    from scipy.stats import kendalltau  # half a second, which a report has and a search that starts does not
+
     tau = float(kendalltau(x, y, method="asymptotic").statistic)
     low, high = interval(x, y, tau)
     return {**found, "tau": tau, "low": low, "high": high}
@@ -40,6 +41,8 @@ def interval(x: NDArray[np.float64], y: NDArray[np.float64], tau: float) -> tupl
 
     Resampling a perfect ranking gives it again: there one pair of neighbours is turned first, as a plan more might have done.
     """
+    from scipy.stats import rankdata
+
     if abs(tau) >= PERFECT:
         order = np.argsort(x, kind="stable")
         place = next(place for place in range(1, len(x)) if x[order[place - 1]] != x[order[place]])

@@ -11,7 +11,7 @@ from tests.chaos.siege import besiege
 
 pytestmark = pytest.mark.long
 
-#: These are hit in `test_kill.py`, `test_worker_dies.py` and `test_worker_stops.py` of `tests/long`; candidates that do what they
+#: These are hit in `test_jobs.py`, `test_worker_dies.py` and `test_worker_stops.py` of `tests/long`; candidates that do what they
 #: should not are `test_bad_candidates.py`'s.
 ELSEWHERE = {
     "SIGKILL of the command",

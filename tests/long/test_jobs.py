@@ -61,7 +61,6 @@ def test_a_study_is_submitted_attached_to_stopped_continued_and_fetched(head: Ra
     id = _id(first.stdout)
     assert re.fullmatch(r"digits-[0-9a-f]{8}-1", id)
     assert "cluster: room for 2 of 2 workers on 1 node" in first.stdout
-    until(lambda: (run / "journal.jsonl").is_file() and len(_paid(run)) >= 6)
     again = head.command("submit", "spec.toml", cwd=tmp_path)
     assert again.stdout.startswith(f"{id}: runs already, attached to it"), again.stderr
 
@@ -71,6 +70,7 @@ def test_a_study_is_submitted_attached_to_stopped_continued_and_fetched(head: Ra
     assert other.stderr.startswith(f"study.run_dir: runs/digits is in use by {id}, which runs with another spec")
     _write(tmp_path, "digits", study__evaluations=40)
 
+    until(lambda: (run / "journal.jsonl").is_file() and len(_paid(run)) >= 6)
     stopped = head.command("stop", id, cwd=tmp_path)
     assert stopped.returncode == 0, stopped.stderr
     state, line = stopped.stdout.splitlines()

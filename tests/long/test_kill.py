@@ -69,6 +69,7 @@ def _stage(run: Path) -> str:
     return "baseline"
 
 
+@pytest.mark.release  # `test_jobs.py` has one kill in mid-search
 def test_nothing_acknowledged_is_evaluated_again_after_ten_kills(tmp_path: Path) -> None:
     spec = write_spec(
         tmp_path,

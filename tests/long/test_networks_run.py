@@ -53,6 +53,10 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "regnet_y_400mf": ("torchvision:regnet_y_400mf", {}, 32),
     "own": ("mynet:make", {"wide": 24}, 32),
 }
+#: Residual, depthwise with inverted residuals, and one's own; the parts of the others are all in `tests/contracts`.
+DAILY = {"resnet56_b", "mobilenet_v2", "own"}
+#: Where every level of 25 million weights rounded in turn is most of the run, and nothing of the network's own.
+WITHOUT_PRIOR = {"resnet50_caffe", "efficientnet_b0", "regnet_y_400mf", "densenet40"}
 
 
 def _images(folder: Path, side: int) -> Path:
@@ -68,7 +72,9 @@ def _images(folder: Path, side: int) -> Path:
 
 
 @pytest.mark.usefixtures("warm_ray")
-@pytest.mark.parametrize("key", NETWORKS)
+@pytest.mark.parametrize(
+    "key", [name if name in DAILY else pytest.param(name, marks=pytest.mark.release) for name in NETWORKS]
+)
 def test_a_network_goes_from_spec_to_export(key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name, options, side = NETWORKS[key]
     with own_modules(tmp_path, mynet=OWN):
@@ -78,6 +84,7 @@ def test_a_network_goes_from_spec_to_export(key: str, tmp_path: Path, capsys: py
             baseline__epochs=1, baseline__batch_size=20, budgets={"flops": 0.7, "weight_bits": 5.0, "act_bits": 5.0},
             rungs=[{"kind": "calibrate", "images": 32}, {"kind": "fine_tune", "steps": 1, "batch_size": 16}],
             finetune__epochs=1, finetune__batch_size=20, finetune__compare=False,
+            sensitivity={"source": "none" if key in WITHOUT_PRIOR else "gradients"},
         )  # fmt: skip
         assert main(["run", str(spec)]) == 0, capsys.readouterr().err
         summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -96,7 +103,13 @@ def _without_times(value: Any) -> Any:
 
 
 @pytest.mark.usefixtures("warm_ray")
-@pytest.mark.parametrize("changes", [{"workers__count": 1}, {"workers__count": 2, "study__synchronous": True}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"workers__count": 1}, marks=pytest.mark.release),
+        {"workers__count": 2, "study__synchronous": True},
+    ],
+)
 def test_the_same_seed_gives_the_same_summary_twice(changes: dict[str, Any], tmp_path: Path) -> None:
     found = []
     for name in ("one", "two"):

@@ -102,6 +102,7 @@ def test_a_rate_that_is_too_high_is_told_in_a_line(tmp_path: Path) -> None:
     assert "Traceback" not in errors and not any(run.scratch.iterdir())
 
 
+@pytest.mark.release  # two processes on one node are `test_ranks.py`'s
 def test_four_processes_on_two_nodes_train_what_one_does_and_five_have_no_room(tmp_path: Path) -> None:
     one, weights = _ended(*_finetune(tmp_path / "one", FLOAT, finetune=EXACT), FLOAT)
     with RayHead(tmp_path, cpus=1) as head, head.another_node():

@@ -90,6 +90,7 @@ def test_an_interrupted_search_says_so_and_the_same_command_continues(tmp_path: 
     assert len(begun) - len(set(begun)) <= 6
 
 
+@pytest.mark.release  # the lock itself is in `test_journal_edges.py`
 def test_a_second_process_is_refused_while_the_first_one_searches(tmp_path: Path) -> None:
     spec, run = write_spec(tmp_path, study__evaluations=200), tmp_path / "run"
     command = [sys.executable, "-m", "pqsearch", "search", str(spec)]
