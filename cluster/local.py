@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -70,6 +71,11 @@ def connect(request: dict[str, Any]) -> None:
     # Ray's own handler aborts the process; stopping a job must end it as whoever embeds us has said.
     if before is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
+
+
+def joined() -> bool:
+    """Whether this process is part of a Ray. Nobody who has not imported it is."""
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
 
 def _knock(address: str) -> None:

@@ -28,9 +28,11 @@ LOOK_SECONDS = 180.0
 def check_nodes(spec: Spec, run: RunDirectory, say: Callable[[str], None]) -> None:
     """Wait for a node that can hold a worker, then look at all that could. Raises `UserError`, and names the node.
 
-    Nothing happens on a Ray that is this machine's alone.
+    A Ray that the program has joined itself is waited for where it is taken; nothing happens on one that begins for the run.
     """
     if not os.environ.get("RAY_ADDRESS"):
+        if local.joined() and not _free(spec.workers):
+            _wait_for_room(spec.workers, say)
         return
     import ray
 
@@ -113,6 +115,13 @@ def _paths(spec: Spec) -> list[tuple[str, str]]:
         ("algorithm.folder", spec.algorithm.folder),
     ]
     return [(key, path) for key, path in found if path is not None]
+
+
+def _free(workers: WorkersSpec) -> bool:
+    """Whether the Ray of this process has what a worker takes, as far as can be told without asking for it."""
+    import ray
+
+    return room([ray.available_resources()], workers) > 0
 
 
 def _wait_for_room(workers: WorkersSpec, say: Callable[[str], None]) -> None:

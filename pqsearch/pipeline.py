@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cluster import local
 from cluster.gang import check_processes
 from cluster.nodes import check_nodes
 from pqsearch import environment, rooms
@@ -299,7 +300,7 @@ def opened(
 ) -> Iterator[Pipeline]:
     """A pipeline on its run directory, locked for as long as the context lasts. A Ray that the program had joined before stays."""
     environment.set_defaults()
-    joined = _joined()
+    joined = local.joined()
     spec = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
     run = RunDirectory.of(spec)
     # What is wrong with data, model or budgets must show before a directory is made for it.
@@ -357,11 +358,6 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _joined() -> bool:
-    """Whether this process is part of a Ray. Nobody who has not imported it is."""
-    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
-
-
 def _disconnect() -> None:
-    if _joined():
+    if local.joined():
         sys.modules["ray"].shutdown()

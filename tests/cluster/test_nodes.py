@@ -9,6 +9,7 @@ import pytest
 
 from cluster.nodes import _look_at, _sign, check_nodes, node_problems, other_versions, room, room_words, small_words
 from pqsearch import environment
+from pqsearch.errors import UserError
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import parse_spec
 from pqsearch.spec_search import WorkersSpec
@@ -92,6 +93,20 @@ def test_on_one_machine_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch, tm
     said: list[str] = []
     check_nodes(parse_spec(small_spec()), RunDirectory(tmp_path / "nowhere"), said.append)
     assert said == []
+
+
+@pytest.mark.usefixtures("warm_ray")
+def test_a_ray_that_the_program_has_joined_is_waited_for_with_a_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said: list[str] = []
+    fits, larger = ({"cpus": cpus, "wait": 2.0} for cpus in (1, 64))
+    check_nodes(parse_spec(small_spec(workers=fits)), RunDirectory(tmp_path / "nowhere"), said.append)
+    assert said == []
+    with pytest.raises(UserError, match=r"^workers.wait: no room for a worker after 2 seconds: a worker takes 64 cpus"):
+        check_nodes(parse_spec(small_spec(workers=larger)), RunDirectory(tmp_path / "nowhere"), said.append)
+    assert said and said[0].startswith("cluster: waits for room: a worker takes 64 cpus")
 
 
 @pytest.mark.parametrize("kind", ["folder", "store"])
