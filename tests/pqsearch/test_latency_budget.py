@@ -232,6 +232,7 @@ def test_a_target_can_minimise_the_latency(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.release
 @pytest.mark.usefixtures("warm_ray")
 def test_a_search_with_latency_as_an_objective_has_a_front_over_it(tmp_path: Path) -> None:
     _table(tmp_path)

@@ -16,6 +16,7 @@ from tests.conftest import write_spec
 from tests.s3 import SECRET, Bucket, Server
 
 
+@pytest.mark.release  # `tests/long/test_no_shared_disk.py` has a store on a cluster
 def test_a_run_goes_from_begin_to_end_and_is_all_there_without_the_copy(
     s3_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
