@@ -11,21 +11,23 @@ from tests.chaos.siege import besiege
 
 pytestmark = pytest.mark.long
 
-#: These are hit in `test_jobs.py`, `test_worker_dies.py` and `test_worker_stops.py` of `tests/long`; candidates that do what they
-#: should not are `test_bad_candidates.py`'s.
-ELSEWHERE = {
-    "SIGKILL of the command",
-    "SIGTERM of the command",
-    "SIGINT of the command",
-    "SIGKILL of a worker",
-    "a worker stopped (SIGSTOP)",
+#: Commands and workers that are killed, interrupted or stopped one at a time are in `test_jobs.py`, `test_worker_dies.py` and
+#: `test_worker_stops.py` of `tests/long`, candidates that do what they should not in `test_bad_candidates.py`; further pairs are left
+#: to `make chaos`.
+DAILY = {
+    "SIGKILL of the study actor",
+    "SIGKILL of a raylet",
+    "SIGKILL of the GCS",
+    "study actor and a worker at once",
+    "command and a worker at once",
+    "journal torn at every byte of an event",
+    "a bit of the journal flipped",
 }
 
 
 def test_a_search_survives_faults_and_loses_nothing(tmp_path: Path) -> None:
-    faults = all_faults()
-    assert {fault.name for fault in faults} > ELSEWHERE
-    kinds = [fault for fault in faults if not fault.act and fault.name not in ELSEWHERE]
+    kinds = [fault for fault in all_faults() if fault.name in DAILY]
+    assert len(kinds) == len(DAILY)
     tally = besiege(tmp_path, len(kinds), seed=1, kinds=kinds)
     print(tally.table())
     assert not tally.complaints, tally.table()

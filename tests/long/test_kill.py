@@ -135,6 +135,7 @@ def test_a_run_killed_as_it_exports_and_as_it_reports_ends_like_an_unbroken_one(
     assert not list(run.rglob(HALF_WRITTEN))
 
 
+@pytest.mark.release
 def test_a_correlation_killed_in_the_middle_goes_on_and_pays_for_no_plan_twice(
     finished_run: Path, tmp_path: Path
 ) -> None:

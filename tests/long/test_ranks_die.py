@@ -90,6 +90,7 @@ def test_a_killed_process_changes_nothing_of_the_result(tmp_path: Path) -> None:
     assert _apart(weights, others) == 0
 
 
+@pytest.mark.release
 def test_a_rate_that_is_too_high_is_told_in_a_line(tmp_path: Path) -> None:
     keys = {**EXACT, "workers": 2, "lr": 1e30, "warmup_epochs": 0.0}
     process, run = _finetune(tmp_path / "high", PLAN, finetune=keys)
