@@ -21,4 +21,4 @@ def searched(spec: Spec, baseline: RunDirectory) -> Path:
     with opened(spec) as pipeline:
         pipeline.run.take_baseline(baseline)
         pipeline.search()
-    return RunDirectory.of(spec).journal
+    return RunDirectory.of(spec).journal_file
