@@ -52,6 +52,7 @@ lint: $(VENV)/installed-test  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
 
 format: $(VENV)/installed-test  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -59,7 +59,7 @@ def onnxruntime(model: nn.Module, images: Tensor, weight_bits: int, act_bits: in
 
     assert (weight_bits, act_bits) == (8, 8)
 
-    class Images(CalibrationDataReader):  # type: ignore[misc]
+    class Images(CalibrationDataReader):
         def __init__(self) -> None:
             self._left: Iterator[Tensor] = iter(images.split(BATCH))
 

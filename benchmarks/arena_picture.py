@@ -26,7 +26,7 @@ from arena.names import PEERS, TOLD_EVALUATIONS
 #: Evaluations that curves begin with: before, everybody looks at first plans.
 FIRST = 10
 LAST = 1000
-COLOURS = plt.get_cmap("tab10").colors
+COLOURS = [plt.get_cmap("tab10")(number) for number in range(10)]
 
 
 def main() -> int:

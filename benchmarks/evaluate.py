@@ -70,8 +70,8 @@ def measure(
     rows = [Row(f"{name}: load, once a worker", load, "s")]
     for phase in PHASES:
         what, value = f"{name}: {phase}", statistics.median(row[phase] for row in phases[1:])
-        barred = phase == "surgery" and most_surgery is not None
-        rows.append(at_most(what, value, "s", most_surgery) if barred else Row(what, value, "s"))
+        bar = most_surgery if phase == "surgery" else None
+        rows.append(Row(what, value, "s") if bar is None else at_most(what, value, "s", bar))
     unaccounted = statistics.median(wall - sum(row.values()) for wall, row in zip(walls[1:], phases[1:], strict=True))
     rows.append(Row(f"{name}: candidate after the first", statistics.median(walls[1:]), "s"))
     rows.append(at_most(f"{name}: of that in no phase (loading would be here)", unaccounted, "s", 0.05))

@@ -83,7 +83,9 @@ def _milliseconds(name: str, results: int, size: int = BATCH, objectives: int = 
 def _optuna_tpe() -> float:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
-    space = {f"x{knob}": optuna.distributions.IntDistribution(0, LEVELS - 1) for knob in range(KNOBS)}
+    space: dict[str, optuna.distributions.BaseDistribution] = {
+        f"x{knob}": optuna.distributions.IntDistribution(0, LEVELS - 1) for knob in range(KNOBS)
+    }
     taken = []
     for _ in range(100 + BATCH):
         began = time.process_time()

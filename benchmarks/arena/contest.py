@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pqsearch.algorithms._integer_program import planned
 from pqsearch.open_study import MOST_UNIFORM, informed_seeds, seeds
 from pqsearch.problem import FloatArray, Genes, IntArray, Problem, Proposal, uniform_genes
 from search_spaces.space import Space
@@ -82,7 +83,7 @@ class Leaders:
         """Another plan with its measurement."""
         self._found = sorted([*self._found, (value, genes)])[: self._number]
         if (value, genes) in self._found:
-            again = self._score(np.array([genes] * self._repeats), self._rng) if self._repeats else []
+            again = self._score(np.array([genes] * self._repeats), self._rng) if self._repeats else np.empty(0)
             self._means[genes] = float(np.mean([value, *again]))
 
     @property
@@ -201,7 +202,10 @@ def seeds_of(problem: Problem) -> list[Proposal]:
     integer program's plans where there is a prior.
     """
     if isinstance(problem, Space):
-        return seeds(problem) + (informed_seeds(problem, problem.prior) if problem.prior is not None else [])
+        prior = problem.prior
+        return seeds(problem) + (
+            informed_seeds(problem.with_prior(prior, planned(problem))) if prior is not None else []
+        )
     uniform = uniform_genes(problem)[:MOST_UNIFORM]
     if not len(uniform):
         return []

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from arena.contest import FREE, MOST_ASKED, Contender, Handling, Knobs, Leaders, Objective, Spent, run, seeds_of
+from pqsearch.prepare import prepare
 from pqsearch.problem import FloatArray, IntArray, Problem
+from pqsearch.spec import parse_spec
 from tests.benchmarks.standin import landscape
+from tests.conftest import small_spec
 
 PROBLEM, SCORE, TRUTH = landscape()
 CHEAPEST = np.zeros((1, 10), dtype=np.int64)
@@ -179,3 +182,11 @@ def test_confirming_is_not_charged_and_changes_no_answer() -> None:
         run(contend, PROBLEM, SCORE, TRUTH, 6, 0).used == run(again, PROBLEM, SCORE, TRUTH, 6, 0, confirm=4).used == 6
     )
     assert answers == same
+
+
+def test_a_space_with_a_prior_begins_with_the_plans_of_least_damage_too() -> None:
+    plain = prepare(parse_spec(small_spec())).space
+    prior = [[float(count - level) for level in range(count)] for count in plain.levels]
+    found = seeds_of(plain.with_prior(prior))
+    informed = [proposal for proposal in found if proposal.memo.get("role") == "sensitivity_ilp"]
+    assert 1 <= len(informed) == len(found) - len(seeds_of(plain))
