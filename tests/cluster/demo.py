@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--to", default=f"runs/cluster-demo-{time.strftime('%Y%m%d-%H%M%S')}", help="for the results")
     options = parser.parse_args()
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
     with tempfile.TemporaryDirectory() as folder, cluster(Path(folder)) as (head, node):
         print(f"three nodes of one CPU each; job server {head.address}")
         id = _show(head, "submit", options.spec).split(":", 1)[0]

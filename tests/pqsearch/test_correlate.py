@@ -33,6 +33,7 @@ def _left_alone(run: Path) -> dict[str, bytes]:
     return {name: (run / name).read_bytes() for name in LEFT_ALONE}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("warm_ray")
 def test_spread_plans_are_fine_tuned_once_and_the_winner_stays(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, kept, seconds = _paid(run), _left_alone(run), json.loads((run / "stages.json").read_text())

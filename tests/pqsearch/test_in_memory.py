@@ -74,6 +74,7 @@ def _trained(images: torch.Tensor, labels: Any) -> Net:
     return model.eval()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("warm_ray")
 def test_what_is_in_memory_is_searched_and_the_result_needs_nothing_of_the_program(tmp_path: Path) -> None:
     train, test = _data()
