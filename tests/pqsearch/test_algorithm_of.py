@@ -54,6 +54,7 @@ def test_the_example_in_the_documentation_is_the_one_that_runs() -> None:
     assert (ROOT / "examples" / "hill_climber.py").read_text() in (ROOT / "docs" / "own_algorithm.md").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("warm_ray")
 def test_the_example_searches_on_a_cluster(tmp_path: Path) -> None:
     from pqsearch.cli import main

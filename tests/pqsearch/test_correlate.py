@@ -81,6 +81,7 @@ def test_spread_plans_are_fine_tuned_once_and_the_winner_stays(run: Path, capsys
     assert "not measured (3 plans, it needs 8)" in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("warm_ray")
 def test_a_plan_whose_training_diverges_is_told_not_counted_and_not_tried_again(
     run: Path, capsys: pytest.CaptureFixture[str]

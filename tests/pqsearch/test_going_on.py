@@ -132,6 +132,7 @@ def test_more_patience_goes_on(tmp_path: Path) -> None:
     assert more.state.done > before
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("warm_ray")
 def test_the_command_goes_on_with_another_algorithm_and_other_budgets(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, study__evaluations=6)

@@ -60,6 +60,7 @@ def test_everything_wrong_with_any_of_the_files_is_said_at_once(space: Space, tm
     assert third.startswith("study.plans[2]: plan: must be a JSON object")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("warm_ray")
 def test_a_search_begins_with_them(tmp_path: Path) -> None:
     space = prepare(parse_spec(small_spec())).space
