@@ -103,13 +103,8 @@ def _without_times(value: Any) -> Any:
 
 
 @pytest.mark.usefixtures("warm_ray")
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"workers__count": 1}, marks=pytest.mark.release),
-        {"workers__count": 2, "study__synchronous": True},
-    ],
-)
+@pytest.mark.release
+@pytest.mark.parametrize("changes", [{"workers__count": 1}, {"workers__count": 2, "study__synchronous": True}])
 def test_the_same_seed_gives_the_same_summary_twice(changes: dict[str, Any], tmp_path: Path) -> None:
     found = []
     for name in ("one", "two"):

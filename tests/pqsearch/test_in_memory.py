@@ -107,7 +107,7 @@ def test_what_is_in_memory_is_searched_and_the_result_needs_nothing_of_the_progr
     assert done.stdout == "torch.Size([2, 10])\n"
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_the_script_of_the_page_runs_as_it_stands(tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "models_of_your_own.md").read_text()
     script = page.partition("## From memory")[2].partition("```python\n")[2].partition("```")[0]
