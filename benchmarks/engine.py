@@ -81,23 +81,23 @@ def core() -> Iterator[Row]:
     clock = Clock()
     study = make_study(spec, info, MemoryJournal(clock), clock)
     seconds = CORE_SECONDS * np.exp(0.1 * np.random.default_rng(0).standard_normal(1000))
-    pace = _Pace()
+    spent = _Costs()
     exchange = study.exchange
 
     def watched(calls: Any) -> Any:
-        pace.note(study.state.done)
+        spent.note(study.state.done)
         return exchange(calls)
 
     study.exchange = watched  # type: ignore[method-assign]
     began, before = time.process_time(), _gigabytes()
     found = simulate(study, clock, CORE_WORKERS, Pace([seconds.tolist()]), MadeUp(study.space.levels, 0), 0)
     name = f"study alone, {CORE_EVALUATIONS:,} evaluations on {CORE_WORKERS:,} workers"
-    yield at_most(name, time.process_time() - began - pace.measuring, "processor s", 60)
+    yield at_most(name, time.process_time() - began - spent.measuring, "processor s", 60)
     yield at_most(
         "its memory and that of all its events, beside what was loaded before", _gigabytes() - before, "GB", 1.0
     )
     yield Row("its simulated workers", 100 * found.busy, "% busy")
-    costs = {mark: pace.cost_around(mark) for mark in MARKS}
+    costs = {mark: spent.around(mark) for mark in MARKS}
     for mark in MARKS[1:]:
         yield at_most(
             f"one evaluation after {mark:,}, by one after {MARKS[0]:,}", costs[mark] / costs[MARKS[0]], "ratio", 1.1
@@ -109,7 +109,7 @@ def _gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-class _Pace:
+class _Costs:
     """What evaluations cost, in times of a fixed piece of work that is done now and then between them: over the minute that
     this takes, a machine that is shared gets faster and slower by more than what is asked.
     """
@@ -134,7 +134,7 @@ class _Pace:
             self.measuring += ended - began
             self._next = ended + YARD_EVERY_SECONDS
 
-    def cost_around(self, mark: int) -> float:
+    def around(self, mark: int) -> float:
         """Processor time of one evaluation, over a fifth of the mark's own number, but of several times as many as are proposed
         together.
 

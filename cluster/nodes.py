@@ -121,7 +121,7 @@ def _free(workers: WorkersSpec) -> bool:
     """Whether the Ray of this process has what a worker takes, as far as can be told without asking for it."""
     import ray
 
-    return room([ray.available_resources()], workers) > 0
+    return _fits(ray.available_resources(), workers) > 0
 
 
 def _wait_for_room(workers: WorkersSpec, say: Callable[[str], None]) -> None:

@@ -74,7 +74,7 @@ def fingerprint() -> dict[str, str | int]:
         "cpu_mixed": str(mixed_precision(torch.device("cpu"))),
         "gpu": gpu,
         "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),
+        "torch": str(torch.__version__),  # a class of torch's own: who receives it would have to load torch
         "numpy": np.__version__,
     }
 

@@ -126,8 +126,8 @@ def _rounding(
             if rounded is None:
                 rounded = cast("Any", grid(module, role, int(change.value), quantizer, options)).to(weight.device)
                 rounded.calibrate(weight if role == "weight" else layers[name][0].inputs)
-            if role == "weight":
-                grids[name, int(change.value)] = rounded
+                if role == "weight":
+                    grids[name, int(change.value)] = rounded
             for layer in layers[name]:
                 if role == "weight":
                     after = _apply(module, layer.inputs, rounded(weight) - weight)

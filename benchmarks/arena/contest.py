@@ -202,10 +202,9 @@ def seeds_of(problem: Problem) -> list[Proposal]:
     integer program's plans where there is a prior.
     """
     if isinstance(problem, Space):
-        prior = problem.prior
-        return seeds(problem) + (
-            informed_seeds(problem.with_prior(prior, planned(problem))) if prior is not None else []
-        )
+        if problem.prior is None:
+            return seeds(problem)
+        return seeds(problem) + informed_seeds(problem.with_prior(problem.prior, planned(problem)))
     uniform = uniform_genes(problem)[:MOST_UNIFORM]
     if not len(uniform):
         return []
