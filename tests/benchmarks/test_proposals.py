@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -35,6 +37,7 @@ def test_it_times_the_algorithms_named_beside_optuna_and_writes_the_rows(tmp_pat
     assert len(rows) == 5
 
 
+@pytest.mark.release
 def test_the_default_is_timed_one_at_a_time_and_with_two_objectives_too(tmp_path: Path) -> None:
     rows = _rows(tmp_path, "surrogate_exchange")
     for words in ("", ", one at a time", ", one at a time, two objectives"):

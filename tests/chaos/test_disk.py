@@ -60,6 +60,7 @@ def test_a_disk_that_fills_up_ends_the_search_in_a_line_and_loses_nothing(tmp_pa
     _goes_on_to_the_end(spec, ledger, tmp_path / "again.txt")
 
 
+@pytest.mark.release  # a full disk is above
 def test_a_folder_that_may_not_be_written_to_any_more_ends_it_likewise(tmp_path: Path) -> None:
     spec = _spec(tmp_path, tmp_path / "run")
     search, ledger = _under_way(spec, tmp_path / "log.txt", prefix=BOUND if os.getuid() == 0 else ())
@@ -79,6 +80,7 @@ def test_a_folder_that_may_not_be_written_to_any_more_ends_it_likewise(tmp_path:
     _goes_on_to_the_end(spec, ledger, tmp_path / "again.txt")
 
 
+@pytest.mark.release
 def test_a_clock_that_jumps_back_changes_nothing(tmp_path: Path) -> None:
     flag = tmp_path / "jump"
     (tmp_path / "site").mkdir()

@@ -33,7 +33,7 @@ def test_an_address_without_a_ray_is_told_in_one_line_at_once(tmp_path: Path, ad
     assert "unset it" in line
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_a_ray_that_does_not_start_is_told_in_one_line_and_the_same_command_continues(tmp_path: Path) -> None:
     done = _search(tmp_path, RAY_TMPDIR="/proc/none")
     assert done.returncode == 1

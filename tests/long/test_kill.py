@@ -108,6 +108,7 @@ def test_nothing_acknowledged_is_evaluated_again_after_ten_kills(tmp_path: Path)
     assert len(set(stages)) >= 2, stages
 
 
+@pytest.mark.release
 def test_a_run_killed_as_it_exports_and_as_it_reports_ends_like_an_unbroken_one(tmp_path: Path) -> None:
     """These stages are too short for chance to hit them: the kill comes when the file before them appears."""
     spec = write_spec(tmp_path)

@@ -72,6 +72,7 @@ def test_without_a_disk_that_workers_share_plans_get_the_same_scores_and_nothing
     assert set(Counter(started(run.path)).values()) == set(acknowledged(run.path).values()) == {1}
 
 
+@pytest.mark.release
 def test_after_a_repair_a_plan_between_two_rungs_goes_on_without_its_weights(promoted: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(promoted, tmp_path / "run"))
     lines = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)

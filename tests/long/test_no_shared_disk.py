@@ -62,6 +62,7 @@ def test_nodes_that_share_no_disk_search_and_fine_tune_together(s3_bucket: Bucke
     assert (tmp_path / "brought" / "model.pth").read_bytes() == found["model.pth"]
 
 
+@pytest.mark.release  # `test_search_in_postgres.py` kills searches of a database, one after the other
 def test_another_machine_goes_on_with_a_journal_in_a_database_when_the_first_is_lost(
     s3_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def test_the_search_survives_its_workers(tmp_path: Path) -> None:
     assert len(begun) - len(set(begun)) <= 2  # what was in flight when its worker died
 
 
+@pytest.mark.release  # `test_jobs.py` stops a job in mid-search and continues it
 def test_an_interrupted_search_says_so_and_the_same_command_continues(tmp_path: Path) -> None:
     spec, run = write_spec(tmp_path, study__evaluations=12), tmp_path / "run"
     command = [sys.executable, "-m", "pqsearch", "search", str(spec)]

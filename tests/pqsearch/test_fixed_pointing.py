@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,13 @@ from pqsearch.spec import load_spec
 from tests.conftest import write_spec
 from tests.own_modules import own_modules
 
-pytestmark = pytest.mark.usefixtures("warm_ray")
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with its fixed-point stage."""
-    from tests.conftest import join_ray
-
-    join_ray()
+def folder(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its fixed-point stage, which is asked for once all the others are done."""
     folder = tmp_path_factory.mktemp("fixed")
-    assert (
-        main(["run", str(write_spec(folder, study__evaluations=4, study__confirm=0, fixed_point={"images": 64}))]) == 0
-    )
+    shutil.copytree(finished_run, folder / "run")
+    assert main(["run", str(write_spec(folder, study__evaluations=9, fixed_point={"images": 64}))]) == 0
     return folder
 
 

@@ -54,6 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.long
 def test_the_searched_plan_holds_the_latency_and_uses_it_up(run: Path) -> None:
     state = read_study(run / "journal.jsonl")
     costs = [row["costs"]["latency_ms"] for row in state.candidates() if row["costs"]]
@@ -63,6 +64,7 @@ def test_the_searched_plan_holds_the_latency_and_uses_it_up(run: Path) -> None:
     assert plan["costs"]["latency_ms"] <= LIMIT * (1 + 1e-9)
 
 
+@pytest.mark.long
 def test_summary_and_report_have_the_latency_of_the_plan_and_of_the_float_baseline(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     assert summary["baseline"]["latency_ms"] == pytest.approx(0.01 * len(_info().layers))
@@ -72,6 +74,7 @@ def test_summary_and_report_have_the_latency_of_the_plan_and_of_the_float_baseli
     assert "by which the float baseline takes" in page
 
 
+@pytest.mark.long
 def test_another_latency_is_selected_and_solved_for_by_the_runs_own_copy_of_the_table(run: Path) -> None:
     (run.parent / "table.json").rename(run.parent / "elsewhere.json")
     try:
@@ -83,6 +86,7 @@ def test_another_latency_is_selected_and_solved_for_by_the_runs_own_copy_of_the_
         (run.parent / "elsewhere.json").rename(run.parent / "table.json")
 
 
+@pytest.mark.long
 def test_going_on_with_a_changed_table_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = run / "spec.toml"
     before, journal = (run.parent / "table.json").read_text(), (run / "journal.jsonl").read_bytes()
@@ -100,6 +104,7 @@ def test_going_on_with_a_changed_table_is_refused(run: Path, capsys: pytest.Capt
     assert (run / "journal.jsonl").read_bytes() == journal
 
 
+@pytest.mark.long
 def test_going_on_without_the_table_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = write_spec(tmp_path, budgets={}, study__run_dir=str(run), study__evaluations=9)
     assert main(["search", str(spec)]) == 2
@@ -108,6 +113,7 @@ def test_going_on_without_the_table_is_refused(run: Path, tmp_path: Path, capsys
     )
 
 
+@pytest.mark.long
 def test_the_same_table_in_another_place_goes_on(run: Path, tmp_path: Path) -> None:
     (tmp_path / "table.json").write_text(json.dumps(json.loads((run / "latency.json").read_text()), indent=7))
     spec = pqsearch.load_spec(run / "spec.toml", [f"latency.table={tmp_path / 'table.json'}"])

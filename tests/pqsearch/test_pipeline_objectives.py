@@ -14,6 +14,8 @@ from pqsearch.plan import Plan
 from pqsearch.study import read_study
 from tests.conftest import join_ray, write_spec
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def traded(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -224,7 +224,7 @@ def test_before_there_is_anything_the_words_are_few() -> None:
     assert "no plan has been compared" in target_sentence(empty)
 
 
-@pytest.mark.long
+@pytest.mark.release
 @pytest.mark.usefixtures("warm_ray")
 def test_a_run_with_a_target_goes_all_the_way_and_says_what_came_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -41,6 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.long
 def test_what_is_exported_holds_the_budgets_as_measured_and_has_its_masks(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     module = pqsearch.load(run)
@@ -60,6 +61,7 @@ def test_what_is_exported_holds_the_budgets_as_measured_and_has_its_masks(run: P
     assert "zeros among the weights left" in (run / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_one_bit_levels_were_evaluated_and_tied_layers_have_the_same_bits(run: Path) -> None:
     state = read_study(run / "journal.jsonl")
     plans = [Plan.from_json(row["plan"]) for row in state.candidates() if row["state"] == "done"]
