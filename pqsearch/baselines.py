@@ -38,8 +38,10 @@ def train_shared(
     reference = ranks.begin(_train, config, spec.workers, spec.baseline.workers, run, "baseline")
     told: dict[str, Any] | None = None
     bring = bringer(run, lambda name: name == run.baseline_progress.name)
-    while not ray.wait([reference], timeout=POLL_SECONDS)[0]:
-        bring()
+    ended = False
+    while not ended:
+        ended = bool(ray.wait([reference], timeout=POLL_SECONDS)[0])
+        bring()  # once more after the end: the last epochs may have passed since the look before
         if (seen := run.glance(run.baseline_progress)) not in (None, told):
             told = seen
             progress(seen)

@@ -21,7 +21,7 @@ from typing import Self
 import psutil
 import ray
 
-START_SECONDS, END_SECONDS = 300.0, 30.0
+START_SECONDS, END_SECONDS, BIND_SECONDS = 300.0, 30.0, 60.0
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -43,14 +43,19 @@ class RayHead:
         self.token = folder / "token"
         self._cpus = cpus
         self._temporary = tempfile.TemporaryDirectory(prefix="ray", dir="/tmp")  # names of sockets have to be short
-        ports = free_ports(5)
-        self.address = f"http://127.0.0.1:{ports[0]}"
-        self._ports = ports
+        self._ports = free_ports(5)
 
     def __enter__(self) -> Self:
         self.home.mkdir(exist_ok=True)
         self.token.write_text(secrets.token_hex(32))
         self.token.chmod(0o600)
+        while not self._starts():
+            # Between the look for free ports and Ray's taking them somebody else took one.
+            self._ports = free_ports(5)
+        return self
+
+    def _starts(self) -> bool:
+        """Whether all of it runs in the end; one of its ports was taken where it does not."""
         dashboard, gcs, client, agent, metrics = self._ports
         command = [
             sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
@@ -64,12 +69,14 @@ class RayHead:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self.environment(**self._settings), start_new_session=True
             )
+        started = False
         try:
             self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+            started = {dashboard, gcs, client} <= self._listening()
+            return started
+        finally:
+            if not started:
+                _end(self._process)
 
     def __exit__(self, *error: object) -> None:
         _end(self._process)
@@ -78,6 +85,11 @@ class RayHead:
     def kill(self) -> None:
         """End all of it at once: the node, its jobs, the cluster's memory."""
         Node(self._process).kill()
+
+    @property
+    def address(self) -> str:
+        """Of the job server."""
+        return f"http://127.0.0.1:{self._ports[0]}"
 
     @property
     def logs(self) -> Path:
@@ -168,17 +180,31 @@ class RayHead:
         )
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        """Until it says that it has started, and its job server answers; or it ended since a port was taken."""
+        deadline, log = time.monotonic() + START_SECONDS, self.folder / "head.log"
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                break
+                assert "Failed to bind" in log.read_text() or "in use" in log.read_text(), log.read_text()[-3000:]
+                return
             try:
                 urllib.request.urlopen(f"{self.address}/api/version", timeout=5).close()
-            except urllib.error.HTTPError:
-                return  # it answers, and asks for the token
+            except urllib.error.HTTPError:  # it answers, and asks for the token
+                if "Ray runtime started" in log.read_text():
+                    return
             except OSError:
-                time.sleep(0.2)
-        raise AssertionError(f"no head: {(self.folder / 'head.log').read_text()[-3000:]}")
+                pass
+            time.sleep(0.2)
+        raise AssertionError(f"no head: {log.read_text()[-3000:]}")
+
+    def _listening(self) -> set[int]:
+        """Ports that its processes listen on, once they do, or no longer will."""
+        deadline, found = time.monotonic() + BIND_SECONDS, set[int]()
+        while self._process.poll() is None and time.monotonic() < deadline and not set(self._ports[:3]) <= found:
+            time.sleep(0.1)
+            for one in self.family():
+                with suppress(psutil.NoSuchProcess):
+                    found |= {here.laddr.port for here in one.net_connections() if here.status == psutil.CONN_LISTEN}
+        return found if self._process.poll() is None else set()
 
 
 class Node:

@@ -151,6 +151,7 @@ def test_plain_ray_job_submit_does_as_well(head: RayHead, tmp_path: Path) -> Non
     assert (head.home / "pqsearch" / "runs" / "plain" / "report.html").is_file()
 
 
+@pytest.mark.release
 def test_a_model_of_ones_own_is_sent_and_its_run_goes_on_from_where_ray_unpacks_it_next(
     head: RayHead, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def _acknowledged(ledger: Ledger, least: int) -> Callable[[], bool]:
     return enough
 
 
+@pytest.mark.release  # `test_no_shared_disk.py` has a store, and `test_search_in_postgres.py` kills
 def test_a_search_that_is_killed_goes_on_where_its_journal_is_and_nowhere_else(
     s3_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

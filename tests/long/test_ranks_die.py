@@ -71,6 +71,7 @@ def _apart(one: dict[str, Any], other: dict[str, Any]) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
+@pytest.mark.release  # that a training cut off goes on to the same weights is `test_finetunes.py`'s
 def test_a_killed_process_changes_nothing_of_the_result(tmp_path: Path) -> None:
     # Statistics by process, mixed precision and all that a checkpoint has to carry.
     keys = {"epochs": 12, "lr": 0.05, "batch_size": 64, "workers": 2, "ema": 0.9}

@@ -58,9 +58,9 @@ def test_a_spec_written_back_reads_the_same() -> None:
 def test_overrides_reach_lists_and_take_bare_words() -> None:
     spec = load_spec(
         ROOT / "examples" / "digits.toml",
-        ["rungs[1].steps=7", 'study.objectives=["loss"]', "budgets.flops=0.4"],
+        ["rungs[0].steps=7", 'study.objectives=["loss"]', "budgets.flops=0.4"],
     )
-    assert (spec.rungs[1].steps, spec.study.score, spec.budgets["flops"]) == (7, "loss", 0.4)
+    assert (spec.rungs[0].steps, spec.study.score, spec.budgets["flops"]) == (7, "loss", 0.4)
 
 
 def test_every_command_has_help_with_an_example() -> None:
