@@ -6,7 +6,8 @@
 journal and Tune. Beside both, in the same run: Ray Tune with a trial per candidate and reused actors, Ray Tune with OptunaSearch, and
 Optuna's own processes on a journal. `core`: the study alone, simulated:
 100,000 evaluations on 1,000 workers (genetic, 63 knobs of ResNet-32 under three budgets, repair and costs included), and what
-one evaluation costs after 1,000, 10,000 and 100,000 of them, each in times of a fixed piece of work done beside it. `mirror`:
+one evaluation costs after 1,000, 10,000 and 100,000 of them, each in times of a fixed piece of work done beside it; all but
+repair, too, and repair alone: plans that a settled search proposes take longer to repair, however many there were. `mirror`:
 evaluations a second that the Optuna mirror takes in, of such a study, the last of 2,000.
 """
 
@@ -18,7 +19,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,11 @@ from _sleepers import through_the_service
 from _times import Times
 
 from pqsearch import environment
+from pqsearch.asking import Searched
 from pqsearch.journal.memory import MemoryJournal
 from pqsearch.journal.optuna_mirror import Mirror
 from pqsearch.open_study import make_study
+from pqsearch.problem import IntArray
 from pqsearch.simulated_landscapes import MadeUp
 from pqsearch.simulator import Clock, Pace, simulate
 from pqsearch.spec import parse_spec
@@ -59,6 +63,8 @@ CORE: dict[str, Any] = {
 MARKS = (1_000, 10_000, 100_000)
 #: The piece of work that evaluations are compared with, and how often it is done.
 YARD, YARD_EVERY_SECONDS = 5_000, 0.05
+#: Calls of repair that are kept at each mark, to be made again alone.
+KEPT = 20
 #: Evaluations in the mirror, and the last so many of them that are timed: it gets slower, if at all, as it grows.
 MIRRORED, MIRRORED_LAST = 2_000, 500
 
@@ -81,11 +87,12 @@ def core() -> Iterator[Row]:
     clock = Clock()
     study = make_study(spec, info, MemoryJournal(clock), clock)
     seconds = CORE_SECONDS * np.exp(0.1 * np.random.default_rng(0).standard_normal(1000))
-    spent = _Costs()
+    spent, repairs = _Costs(), _Repairs(study.space.repair, lambda: study.state.done)
+    study.space.repair = repairs  # type: ignore[method-assign]
     exchange = study.exchange
 
     def watched(calls: Any) -> Any:
-        spent.note(study.state.done)
+        spent.note(study.state.done, repairs.seconds)
         return exchange(calls)
 
     study.exchange = watched  # type: ignore[method-assign]
@@ -98,15 +105,72 @@ def core() -> Iterator[Row]:
     )
     yield Row("its simulated workers", 100 * found.busy, "% busy")
     costs = {mark: spent.around(mark) for mark in MARKS}
+    first = costs[MARKS[0]]
     for mark in MARKS[1:]:
-        yield at_most(
-            f"one evaluation after {mark:,}, by one after {MARKS[0]:,}", costs[mark] / costs[MARKS[0]], "ratio", 1.1
-        )
+        cost, name = costs[mark], f"one evaluation after {mark:,}, by one after {MARKS[0]:,}"
+        yield at_most(name, cost.whole / first.whole, "ratio", 1.1)
+        others = (cost.whole - cost.repair) / (first.whole - first.repair)
+        yield at_most(f"{name}, all but repair", others, "ratio", 1.1)
+    late, early = (
+        _alone(make_study(spec, info, MemoryJournal(Clock()), Clock()).space, repairs.asked[mark])
+        for mark in (MARKS[-1], MARKS[0])
+    )
+    name = f"repair alone, of plans proposed after {MARKS[-1]:,}, by that of some after {MARKS[0]:,}"
+    yield Row(name, late / early, "ratio")
+
+
+class _Repairs:
+    """Repair, watched: its processor seconds so far, and by mark the first plans that were brought to it from there on."""
+
+    def __init__(self, repair: Callable[[IntArray], IntArray], done: Callable[[], int]) -> None:
+        self.seconds = 0.0
+        self.asked: dict[int, list[IntArray]] = {mark: [] for mark in MARKS}
+        self._repair, self._done = repair, done
+
+    def __call__(self, genes: IntArray) -> IntArray:
+        done = self._done()
+        for mark, asked in self.asked.items():
+            if done >= _window(mark, CORE_EVALUATIONS)[0] and len(asked) < KEPT:
+                asked.append(np.array(genes))
+        began = time.process_time()
+        found = self._repair(genes)
+        self.seconds += time.process_time() - began
+        return found
+
+
+def _alone(space: Searched, asked: Sequence[IntArray]) -> float:
+    """Processor seconds a plan, by a space that has repaired nothing else."""
+    seconds = []
+    for _ in range(3):
+        began = time.process_time()
+        for genes in asked:
+            space.repair(genes)
+        seconds.append(time.process_time() - began)
+    return min(seconds) / sum(map(len, asked))
 
 
 def _gigabytes() -> float:
     """The most that this process has held so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def _window(mark: int, total: int) -> tuple[int, int]:
+    """From where to where an evaluation at a mark is looked at: over a fifth of the mark's own number, but of several times as many
+    as are proposed together.
+
+    After the mark, as the first thousand are first candidates for a thousand workers and bred from nothing; but before
+    the last one, and up to where workers find nothing more to ask for.
+    """
+    width = max(mark // 5, 2 * CORE_WORKERS)
+    return (mark, mark + width) if mark + width <= total else (mark - width, total - CORE_WORKERS)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Of one evaluation, in times of the fixed piece of work; `repair` is a part of the `whole`."""
+
+    whole: float
+    repair: float
 
 
 class _Costs:
@@ -116,15 +180,15 @@ class _Costs:
 
     def __init__(self) -> None:
         self.measuring = 0.0
-        self._spent: list[tuple[int, float]] = []
+        self._spent: list[tuple[int, float, float]] = []
         self._yards: list[tuple[int, float]] = []
         self._next = 0.0
         self._values = np.random.default_rng(0).random(YARD)
 
-    def note(self, done: int) -> None:
-        """Evaluations that are done at this moment."""
+    def note(self, done: int, repairing: float) -> None:
+        """Evaluations that are done at this moment, and the processor seconds that repair has taken."""
         began = time.process_time()
-        self._spent.append((done, began - self.measuring))
+        self._spent.append((done, began - self.measuring, repairing))
         if began >= self._next:
             # Python's own objects and numpy's, as a study is made of.
             sorted(str(number) for number in range(YARD))
@@ -134,18 +198,13 @@ class _Costs:
             self.measuring += ended - began
             self._next = ended + YARD_EVERY_SECONDS
 
-    def around(self, mark: int) -> float:
-        """Processor time of one evaluation, over a fifth of the mark's own number, but of several times as many as are proposed
-        together.
-
-        After the mark, as the first thousand are first candidates for a thousand workers and bred from nothing; but before
-        the last one, and up to where workers find nothing more to ask for.
-        """
-        total, width = self._spent[-1][0], max(0.2 * mark, 2 * CORE_WORKERS)
-        low, high = (mark, mark + width) if mark + width <= total else (mark - width, total - CORE_WORKERS)
-        (first, since), (last, until) = (next(one for one in self._spent if one[0] >= count) for count in (low, high))
+    def around(self, mark: int) -> _Cost:
+        """Of an evaluation in the window of a mark."""
+        low, high = _window(mark, self._spent[-1][0])
+        first, last = (next(one for one in self._spent if one[0] >= count) for count in (low, high))
         yard = statistics.median(seconds for done, seconds in self._yards if low <= done <= high)
-        return (until - since) / (last - first) / yard
+        number = (last[0] - first[0]) * yard
+        return _Cost((last[1] - first[1]) / number, (last[2] - first[2]) / number)
 
 
 def mirror() -> Iterator[Row]:

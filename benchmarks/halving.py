@@ -54,7 +54,8 @@ def main() -> int:
         f"study.evaluations={options.evaluations}", 'algorithm.name="genetic"', 'sensitivity.source="gradients"',
     ]  # fmt: skip
     baseline = baseline_of(_spec([*common, f'study.run_dir="{options.runs / "baseline"}"']))
-    full, halving = [], []
+    full: list[Arm] = []
+    halving: list[Arm] = []
     for seed in range(options.seeds):
         for arm, rungs, sections, stages, found in (
             ("full", RUNGS, {}, STAGES, full),
