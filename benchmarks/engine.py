@@ -1,18 +1,18 @@
 """What the service costs beside the evaluations: workers kept busy, evaluations a second, and the study by itself.
 
-    python benchmarks/engine.py [--only busy rate core mirror] [--json FILE]
+    python benchmarks/engine.py [--only busy rate core calls mirror] [--json FILE]
 
 `busy`: 16 workers whose evaluations sleep a second, after start-up. `rate`: evaluations that do nothing, through workers, study,
 journal and Tune. Beside both, in the same run: Ray Tune with a trial per candidate and reused actors, Ray Tune with OptunaSearch, and
-Optuna's own processes on a journal. `core`: the study alone, simulated:
-100,000 evaluations on 1,000 workers (genetic, 63 knobs of ResNet-32 under three budgets, repair and costs included), and what
-one evaluation costs after 1,000, 10,000 and 100,000 of them, each in times of a fixed piece of work done beside it; all but
-repair, too, and repair alone: plans that a settled search proposes take longer to repair, however many there were. `mirror`:
-evaluations a second that the Optuna mirror takes in, of such a study, the last of 2,000.
+Optuna's own processes on a journal. `core`: the study alone, simulated: 100,000 evaluations on 1,000 workers (genetic, 63 knobs of
+ResNet-32 under three budgets, repair and costs included), and what one evaluation costs after 1,000, 10,000 and 100,000 of them, each
+in times of a fixed piece of work done beside it, with repair and without. `calls`: the function calls of these, which no busy machine
+changes. `mirror`: evaluations a second that the Optuna mirror takes in, of such a study, the last of 2,000.
 """
 
 from __future__ import annotations
 
+import cProfile
 import gc
 import resource
 import statistics
@@ -32,14 +32,14 @@ from _sleepers import through_the_service
 from _times import Times
 
 from pqsearch import environment
-from pqsearch.asking import Searched
 from pqsearch.journal.memory import MemoryJournal
 from pqsearch.journal.optuna_mirror import Mirror
 from pqsearch.open_study import make_study
 from pqsearch.problem import IntArray
 from pqsearch.simulated_landscapes import MadeUp
-from pqsearch.simulator import Clock, Pace, simulate
+from pqsearch.simulator import Clock, Pace, Simulated, simulate
 from pqsearch.spec import parse_spec
+from pqsearch.study import Answer, Call, Study
 
 WORKERS, SECOND, SLEEPS = 16, 1.0, 640
 NOTHINGS = 6000
@@ -63,15 +63,13 @@ CORE: dict[str, Any] = {
 MARKS = (1_000, 10_000, 100_000)
 #: The piece of work that evaluations are compared with, and how often it is done.
 YARD, YARD_EVERY_SECONDS = 5_000, 0.05
-#: Calls of repair that are kept at each mark, to be made again alone.
-KEPT = 20
 #: Evaluations in the mirror, and the last so many of them that are timed: it gets slower, if at all, as it grows.
 MIRRORED, MIRRORED_LAST = 2_000, 500
 
 
 def main() -> int:
     parser = json_argument(__doc__ or "")
-    parts = {"core": core, "mirror": mirror, "rate": rate, "busy": busy}
+    parts = {"core": core, "calls": calls, "mirror": mirror, "rate": rate, "busy": busy}
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
     options = parser.parse_args()
     environment.set_defaults()
@@ -83,11 +81,8 @@ def main() -> int:
 
 
 def core() -> Iterator[Row]:
-    spec, info = parse_spec(CORE), resnet_info(32)
-    clock = Clock()
-    study = make_study(spec, info, MemoryJournal(clock), clock)
-    seconds = CORE_SECONDS * np.exp(0.1 * np.random.default_rng(0).standard_normal(1000))
-    spent, repairs = _Costs(), _Repairs(study.space.repair, lambda: study.state.done)
+    study, clock = _study()
+    spent, repairs = _Costs(), _Repairs(study.space.repair)
     study.space.repair = repairs  # type: ignore[method-assign]
     exchange = study.exchange
 
@@ -97,7 +92,7 @@ def core() -> Iterator[Row]:
 
     study.exchange = watched  # type: ignore[method-assign]
     began, before = time.process_time(), _gigabytes()
-    found = simulate(study, clock, CORE_WORKERS, Pace([seconds.tolist()]), MadeUp(study.space.levels, 0), 0)
+    found = _simulated(study, clock)
     name = f"study alone, {CORE_EVALUATIONS:,} evaluations on {CORE_WORKERS:,} workers"
     yield at_most(name, time.process_time() - began - spent.measuring, "processor s", 60)
     yield at_most(
@@ -110,43 +105,88 @@ def core() -> Iterator[Row]:
         cost, name = costs[mark], f"one evaluation after {mark:,}, by one after {MARKS[0]:,}"
         yield at_most(name, cost.whole / first.whole, "ratio", 1.1)
         others = (cost.whole - cost.repair) / (first.whole - first.repair)
-        yield at_most(f"{name}, all but repair", others, "ratio", 1.1)
-    late, early = (
-        _alone(make_study(spec, info, MemoryJournal(Clock()), Clock()).space, repairs.asked[mark])
-        for mark in (MARKS[-1], MARKS[0])
-    )
-    name = f"repair alone, of plans proposed after {MARKS[-1]:,}, by that of some after {MARKS[0]:,}"
-    yield Row(name, late / early, "ratio")
+        yield Row(f"{name}, all but repair", others, "ratio")
+
+
+def calls() -> Iterator[Row]:
+    """What `core` times, counted: it does not depend on the machine, nor tell what its caches do."""
+    study, clock = _study()
+    counted = _Calls(study)
+    _simulated(study, clock)
+    (others, repair), (others_last, repair_last) = counted.of(MARKS[0]), counted.of(MARKS[-1])
+    yield Row(f"function calls of one evaluation after {MARKS[0]:,}", others + repair, "calls")
+    yield Row(f"those in repair after {MARKS[0]:,}", repair, "calls")
+    name = f"calls of one after {MARKS[-1]:,}, by one after {MARKS[0]:,}"
+    yield at_most(name, (others_last + repair_last) / (others + repair), "ratio", 1.1)
+    yield Row(f"{name}, all but repair", others_last / others, "ratio")
+    yield Row(f"{name}, repair", repair_last / repair, "ratio")
+
+
+def _study() -> tuple[Study, Clock]:
+    clock = Clock()
+    return make_study(parse_spec(CORE), resnet_info(32), MemoryJournal(clock), clock), clock
+
+
+def _simulated(study: Study, clock: Clock) -> Simulated:
+    seconds = CORE_SECONDS * np.exp(0.1 * np.random.default_rng(0).standard_normal(1000))
+    return simulate(study, clock, CORE_WORKERS, Pace([seconds.tolist()]), MadeUp(study.space.levels, 0), 0)
+
+
+class _Calls:
+    """Function calls of a study's evaluations in the windows of the first and the last mark, and those inside of repair apart."""
+
+    def __init__(self, study: Study) -> None:
+        self._windows = {mark: _window(mark, CORE_EVALUATIONS) for mark in (MARKS[0], MARKS[-1])}
+        self._profiles = {mark: (cProfile.Profile(), cProfile.Profile()) for mark in self._windows}
+        self._exchange, self._repair, self._state = study.exchange, study.space.repair, study.state
+        study.exchange = self._exchanged  # type: ignore[method-assign]
+        study.space.repair = self._repaired  # type: ignore[method-assign]
+        self._now: tuple[cProfile.Profile, cProfile.Profile] | None = None
+
+    def of(self, mark: int) -> tuple[float, float]:
+        """Calls of one evaluation: outside of repair, and in it."""
+        low, high = self._windows[mark]
+        others, repair = (sum(row.callcount for row in profile.getstats()) for profile in self._profiles[mark])
+        return others / (high - low), repair / (high - low)
+
+    def _exchanged(self, calls: Sequence[Call]) -> list[Answer]:
+        done = self._state.done
+        mark = next((mark for mark, (low, high) in self._windows.items() if low <= done < high), None)
+        if mark is None:
+            return self._exchange(calls)
+        others, _ = self._now = self._profiles[mark]
+        others.enable()
+        try:
+            return self._exchange(calls)
+        finally:
+            others.disable()
+            self._now = None
+
+    def _repaired(self, genes: IntArray) -> IntArray:
+        if self._now is None:
+            return self._repair(genes)
+        others, repair = self._now
+        others.disable()
+        repair.enable()
+        try:
+            return self._repair(genes)
+        finally:
+            repair.disable()
+            others.enable()
 
 
 class _Repairs:
-    """Repair, watched: its processor seconds so far, and by mark the first plans that were brought to it from there on."""
+    """Repair, watched: its processor seconds so far."""
 
-    def __init__(self, repair: Callable[[IntArray], IntArray], done: Callable[[], int]) -> None:
+    def __init__(self, repair: Callable[[IntArray], IntArray]) -> None:
         self.seconds = 0.0
-        self.asked: dict[int, list[IntArray]] = {mark: [] for mark in MARKS}
-        self._repair, self._done = repair, done
+        self._repair = repair
 
     def __call__(self, genes: IntArray) -> IntArray:
-        done = self._done()
-        for mark, asked in self.asked.items():
-            if done >= _window(mark, CORE_EVALUATIONS)[0] and len(asked) < KEPT:
-                asked.append(np.array(genes))
         began = time.process_time()
         found = self._repair(genes)
         self.seconds += time.process_time() - began
         return found
-
-
-def _alone(space: Searched, asked: Sequence[IntArray]) -> float:
-    """Processor seconds a plan, by a space that has repaired nothing else."""
-    seconds = []
-    for _ in range(3):
-        began = time.process_time()
-        for genes in asked:
-            space.repair(genes)
-        seconds.append(time.process_time() - began)
-    return min(seconds) / sum(map(len, asked))
 
 
 def _gigabytes() -> float:
