@@ -15,8 +15,9 @@ from search_spaces.rows import Shapes
 if TYPE_CHECKING:
     from search_spaces.space import Space
 
-#: Single steps that are looked at together before knobs are offered the slack one by one.
-MOST_FORESEEN = 200
+#: Single steps that are looked at together before knobs are offered the slack one by one: as many as twenty plans or so have, of which
+#: groups are that an algorithm tries again, since their plans were known. Of two hundred plans that is no gain any more.
+MOST_FORESEEN = 2000
 
 
 @dataclass(frozen=True)
