@@ -19,7 +19,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.long
 #: Enough that there is time to break something, and to start a worker on every node.
-EVALUATIONS, MANY = 60, 120
+EVALUATIONS, MANY = 60, 200
 
 
 def _submit(head: RayHead, folder: Path, name: str = "nodes", **changes: Any) -> tuple[str, Path]:
