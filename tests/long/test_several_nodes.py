@@ -83,7 +83,6 @@ def test_a_search_over_three_nodes_loses_one_and_nothing_else(tmp_path: Path) ->
     assert state.done == MANY and state.finished
 
 
-@pytest.mark.release  # so does the node that takes the dead one's place above
 def test_a_node_that_comes_in_mid_search_takes_part(tmp_path: Path) -> None:
     with RayHead(tmp_path, cpus=1) as head:
         # More than there is time for: a node takes a while to start.
@@ -117,7 +116,7 @@ def test_a_head_that_dies_takes_nothing_with_it_that_was_measured(tmp_path: Path
     assert len(started(run)) >= len(ledger.acknowledged)
 
 
-@pytest.mark.release  # a node that is killed, and one that comes in, are above
+@pytest.mark.release
 def test_two_studies_keep_to_their_nodes_and_the_end_of_one_is_nothing_to_the_other(tmp_path: Path) -> None:
     with (
         RayHead(tmp_path, cpus=1) as head,
