@@ -98,7 +98,6 @@ def test_a_node_that_comes_in_mid_search_takes_part(tmp_path: Path) -> None:
     assert (ledger.lost, ledger.twice) == (set(), set())
 
 
-@pytest.mark.release  # `tests/chaos` kills the GCS in mid-search
 def test_a_head_that_dies_takes_nothing_with_it_that_was_measured(tmp_path: Path) -> None:
     with RayHead(tmp_path) as head:
         first, run = _submit(head, tmp_path)
@@ -116,7 +115,6 @@ def test_a_head_that_dies_takes_nothing_with_it_that_was_measured(tmp_path: Path
     assert len(started(run)) >= len(ledger.acknowledged)
 
 
-@pytest.mark.release
 def test_two_studies_keep_to_their_nodes_and_the_end_of_one_is_nothing_to_the_other(tmp_path: Path) -> None:
     with (
         RayHead(tmp_path, cpus=1) as head,
