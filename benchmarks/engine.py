@@ -136,7 +136,7 @@ class _Calls:
     """Function calls of a study's evaluations in the windows of the first and the last mark, and those inside of repair apart."""
 
     def __init__(self, study: Study) -> None:
-        self._windows = {mark: _window(mark, CORE_EVALUATIONS) for mark in (MARKS[0], MARKS[-1])}
+        self._windows = {mark: _window(mark) for mark in (MARKS[0], MARKS[-1])}
         self._profiles = {mark: (cProfile.Profile(), cProfile.Profile()) for mark in self._windows}
         self._exchange, self._repair, self._state = study.exchange, study.space.repair, study.state
         study.exchange = self._exchanged  # type: ignore[method-assign]
@@ -194,7 +194,7 @@ def _gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def _window(mark: int, total: int) -> tuple[int, int]:
+def _window(mark: int) -> tuple[int, int]:
     """From where to where an evaluation at a mark is looked at: over a fifth of the mark's own number, but of several times as many
     as are proposed together.
 
@@ -202,7 +202,7 @@ def _window(mark: int, total: int) -> tuple[int, int]:
     the last one, and up to where workers find nothing more to ask for.
     """
     width = max(mark // 5, 2 * CORE_WORKERS)
-    return (mark, mark + width) if mark + width <= total else (mark - width, total - CORE_WORKERS)
+    return (mark, mark + width) if mark < MARKS[-1] else (mark - width, CORE_EVALUATIONS - CORE_WORKERS)
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ class _Costs:
 
     def around(self, mark: int) -> _Cost:
         """Of an evaluation in the window of a mark."""
-        low, high = _window(mark, self._spent[-1][0])
+        low, high = _window(mark)
         first, last = (next(one for one in self._spent if one[0] >= count) for count in (low, high))
         yard = statistics.median(seconds for done, seconds in self._yards if low <= done <= high)
         number = (last[0] - first[0]) * yard

@@ -188,7 +188,7 @@ def test_cut_off_at_any_of_a_hundred_points_it_goes_on_as_the_unbroken_one(
     """At each point the next answer and the last one are compared; at some, all answers between them. The hundred are shared out to
     the runs of an algorithm.
     """
-    evaluations = 150
+    evaluations = 250
     events, answers = _untidy(_make(name, problem), problem, evaluations, objectives)
     assert name in LISTS or sum(kind == "asked" for kind, *_ in events) == evaluations
     places = sorted(answers)

@@ -22,6 +22,8 @@ import psutil
 import ray
 
 START_SECONDS, END_SECONDS, BIND_SECONDS = 300.0, 30.0, 60.0
+#: With other ports each time.
+STARTS = 3
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -49,10 +51,12 @@ class RayHead:
         self.home.mkdir(exist_ok=True)
         self.token.write_text(secrets.token_hex(32))
         self.token.chmod(0o600)
-        while not self._starts():
+        for _ in range(STARTS):
+            if self._starts():
+                return self
             # Between the look for free ports and Ray's taking them somebody else took one.
             self._ports = free_ports(5)
-        return self
+        raise AssertionError(f"no head after {STARTS} starts: {(self.folder / 'head.log').read_text()[-3000:]}")
 
     def _starts(self) -> bool:
         """Whether all of it runs in the end; one of its ports was taken where it does not."""
@@ -72,7 +76,7 @@ class RayHead:
         started = False
         try:
             self._wait()
-            started = {dashboard, gcs, client} <= self._listening()
+            started = self._listens()
             return started
         finally:
             if not started:
@@ -196,15 +200,15 @@ class RayHead:
             time.sleep(0.2)
         raise AssertionError(f"no head: {log.read_text()[-3000:]}")
 
-    def _listening(self) -> set[int]:
-        """Ports that its processes listen on, once they do, or no longer will."""
-        deadline, found = time.monotonic() + BIND_SECONDS, set[int]()
-        while self._process.poll() is None and time.monotonic() < deadline and not set(self._ports[:3]) <= found:
+    def _listens(self) -> bool:
+        """Whether its processes come to listen on the ports of dashboard, GCS and client server, and live."""
+        deadline, missing = time.monotonic() + BIND_SECONDS, set(self._ports[:3])
+        while missing and self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
             for one in self.family():
                 with suppress(psutil.NoSuchProcess):
-                    found |= {here.laddr.port for here in one.net_connections() if here.status == psutil.CONN_LISTEN}
-        return found if self._process.poll() is None else set()
+                    missing -= {here.laddr.port for here in one.net_connections() if here.status == psutil.CONN_LISTEN}
+        return not missing and self._process.poll() is None
 
 
 class Node:
