@@ -18,6 +18,8 @@ WATCH_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
 #: How long Ray may be away. Its own processes give up after a minute, without a word on the search.
 LOST_SECONDS = 30.0
+#: How long a study may be silent in a Ray that is there: where every core is busy, its process may begin anew for a minute and more.
+SILENT_SECONDS = 300.0
 #: How long what waits for the search may take to come back once it is interrupted.
 BACK_SECONDS = 15.0
 
@@ -58,10 +60,10 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         since = time.monotonic()
         while not self._over.wait(WATCH_SECONDS):
-            gone = self._what_is_gone()
+            gone, patience = self._what_is_gone()
             if gone is None:
                 since = time.monotonic()
-            elif time.monotonic() - since > LOST_SECONDS:
+            elif time.monotonic() - since > patience:
                 self.lost = gone
                 if self._in_main:
                     self._interrupt(gone)
@@ -73,16 +75,25 @@ class Watcher(threading.Thread):
             print(f"pqsearch: {ended(gone)}", file=sys.stderr, flush=True)
             os._exit(1)
 
-    def _what_is_gone(self) -> str | None:
+    def _what_is_gone(self) -> tuple[str | None, float]:
+        """And how many seconds it may be gone."""
+        patience = LOST_SECONDS
         try:
             state = ray.get(self._study.progress.remote(), timeout=ANSWER_SECONDS)
-        except Exception:  # the actor is restarting, or Ray is ending
-            return "the study does not answer"
-        if state["epoch"] != self._epoch:
-            self._epoch = state["epoch"]
-            self._study.expect.remote(dict(self._workers()))
-        self._progress({**state, "stage": "search"})
-        return None if self.ray_answers() else "Ray's control service does not answer"
+        except ray.exceptions.GetTimeoutError:  # it has much to do, or begins anew
+            patience = SILENT_SECONDS
+            gone: str | None = "the study does not answer"
+        except Exception:  # it has ended for good, or Ray is ending
+            gone = "the study does not answer"
+        else:
+            gone = None
+            if state["epoch"] != self._epoch:
+                self._epoch = state["epoch"]
+                self._study.expect.remote(dict(self._workers()))
+            self._progress({**state, "stage": "search"})
+        if not self.ray_answers():
+            return "Ray's control service does not answer", LOST_SECONDS
+        return gone, patience
 
     def ray_answers(self) -> bool:
         """Whether Ray's control service is there."""
