@@ -30,12 +30,12 @@ BROKEN_ARCHIVE = (tarfile.TarError, EOFError, zlib.error, OSError)
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a class of a split: its bytes, or where they are. A class folder itself has no `name`."""
+    """One image of a class of a split: its bytes, or the path of its file. A class folder itself has no `name`."""
 
     split: str
     label: str
     name: str | None = None
-    data: bytes | Path = b""
+    data: bytes | str = b""
 
 
 @dataclass
@@ -123,9 +123,10 @@ def _folder_entries(source: Path, splits: tuple[str, ...]) -> Iterator[Entry]:
             yield Entry(split, folder.name)
             for parent, inner, names in os.walk(folder, followlinks=True):
                 inner.sort()
+                # Strings, not paths: of millions of small images these are a part of what reading them takes.
+                within = parent[len(str(folder)) :].replace(os.sep, "/").lstrip("/")
                 for name in sorted(filter(_is_image, names)):
-                    path = Path(parent, name)
-                    yield Entry(split, folder.name, path.relative_to(folder).as_posix(), path)
+                    yield Entry(split, folder.name, f"{within}/{name}" if within else name, f"{parent}/{name}")
 
 
 def _archive_entries(source: Path, splits: tuple[str, ...]) -> Iterator[Entry]:
@@ -151,13 +152,14 @@ def _archive_entries(source: Path, splits: tuple[str, ...]) -> Iterator[Entry]:
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES
+    stem, _, suffix = name.rpartition(".")
+    return bool(stem) and not name.startswith(".") and f".{suffix.lower()}" in SUFFIXES
 
 
 def _pixels(entry: Entry, mode: str, size: int | None, shorter: int | None) -> NDArray[np.uint8] | str:
     """Pixels (C, H, W), or what is wrong in words."""
     try:
-        data = entry.data if isinstance(entry.data, bytes) else entry.data.read_bytes()
+        data = entry.data if isinstance(entry.data, bytes) else Path(entry.data).read_bytes()
     except OSError as error:
         return error.strerror or str(error)
     try:

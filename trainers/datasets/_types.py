@@ -41,17 +41,20 @@ class Dataset:
 
 
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Exact mean and deviation per channel of images (N, C, H, W), in 0..1 units, from counts of the values."""
+    """Exact mean and deviation per channel of images (N, C, H, W), in 0..1 units."""
     channels = images.shape[1]
-    counts = np.zeros((channels, 256), dtype=np.int64)
+    number, sums, squares = images.size // channels, [0] * channels, [0] * channels
     for start in range(0, len(images), CHUNK):
         chunk = np.asarray(images[start : start + CHUNK])
         for channel in range(channels):
-            counts[channel] += np.bincount(chunk[:, channel].ravel(), minlength=256)
-    values = np.arange(256) / 255
-    share = counts / counts.sum(1, keepdims=True)
-    mean = share @ values
-    variance = (share * (values - mean[:, None]) ** 2).sum(1)
+            values = chunk[:, channel]
+            sums[channel] += int(values.sum(dtype=np.int64))
+            squares[channel] += int(np.square(values, dtype=np.uint16).sum(dtype=np.int64))
+    mean = np.array([total / (number * 255) for total in sums])
+    # Python's whole numbers: nothing cancels.
+    variance = np.array(
+        [(number * square - total**2) / (number * 255) ** 2 for total, square in zip(sums, squares, strict=True)]
+    )
     # A constant channel carries nothing; dividing by 1 leaves it at zero.
     std = np.where(variance > 0, np.sqrt(variance), 1.0)
     return tuple(mean.tolist()), tuple(std.tolist())
