@@ -5,9 +5,10 @@
 `busy`: 16 workers whose evaluations sleep a second, after start-up. `rate`: evaluations that do nothing, through workers, study,
 journal and Tune. Beside both, in the same run: Ray Tune with a trial per candidate and reused actors, Ray Tune with OptunaSearch, and
 Optuna's own processes on a journal. `core`: the study alone, simulated: 100,000 evaluations on 1,000 workers (genetic, 63 knobs of
-ResNet-32 under three budgets, repair and costs included), and what one evaluation costs after 1,000, 10,000 and 100,000 of them, each
-in times of a fixed piece of work done beside it, with repair and without. `calls`: the function calls of these, which no busy machine
-changes. `mirror`: evaluations a second that the Optuna mirror takes in, of such a study, the last of 2,000.
+ResNet-32 under three budgets, repair and costs included), and what one evaluation costs after 10,000 and 100,000 of them by one after
+1,000, in young studies that run in the midst of the long one (medians of four parts), with repair and without. `calls`: the function
+calls of these, which no busy machine changes. `mirror`: evaluations a second that the Optuna mirror takes in, of such a study, the last of
+2,000.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,7 @@ PEER_SLEEPS, PEER_NOTHINGS = 160, 400
 CORE_WORKERS, CORE_EVALUATIONS, CORE_SECONDS = 1000, 100_000, 5.0
 #: 63 knobs that can be set: pruning and bits of ResNet-32, but for the bits of its first three blocks.
 CORE: dict[str, Any] = {
-    "study": {"name": "core", "evaluations": CORE_EVALUATIONS},
+    "study": {"name": "core"},
     "data": {"name": "digits"},
     "model": {"name": "cifar_resnet"},
     "space": {
@@ -61,8 +63,8 @@ CORE: dict[str, Any] = {
     "rungs": [{"kind": "calibrate"}],
 }
 MARKS = (1_000, 10_000, 100_000)
-#: The piece of work that evaluations are compared with, and how often it is done.
-YARD, YARD_EVERY_SECONDS = 5_000, 0.05
+#: Parts of what is timed at a mark, each between two young studies.
+PARTS = 4
 #: Evaluations in the mirror, and the last so many of them that are timed: it gets slower, if at all, as it grows.
 MIRRORED, MIRRORED_LAST = 2_000, 500
 
@@ -81,31 +83,33 @@ def main() -> int:
 
 
 def core() -> Iterator[Row]:
+    before = _gigabytes()
     study, clock = _study()
-    spent, repairs = _Costs(), _Repairs(study.space.repair)
-    study.space.repair = repairs  # type: ignore[method-assign]
-    exchange = study.exchange
-
-    def watched(calls: Any) -> Any:
-        spent.note(study.state.done, repairs.seconds)
-        return exchange(calls)
-
-    study.exchange = watched  # type: ignore[method-assign]
-    began, before = time.process_time(), _gigabytes()
+    spent = _Spent(study, [stop for mark in MARKS[1:] for stop in _stops(mark)], _young)
+    began = time.process_time()
     found = _simulated(study, clock)
+    seconds = time.process_time() - began - spent.aside
     name = f"study alone, {CORE_EVALUATIONS:,} evaluations on {CORE_WORKERS:,} workers"
-    yield at_most(name, time.process_time() - began - spent.measuring, "processor s", 60)
+    yield at_most(name, seconds, "processor s", 60)
     yield at_most(
         "its memory and that of all its events, beside what was loaded before", _gigabytes() - before, "GB", 1.0
     )
     yield Row("its simulated workers", 100 * found.busy, "% busy")
-    costs = {mark: spent.around(mark) for mark in MARKS}
-    first = costs[MARKS[0]]
     for mark in MARKS[1:]:
-        cost, name = costs[mark], f"one evaluation after {mark:,}, by one after {MARKS[0]:,}"
-        yield at_most(name, cost.whole / first.whole, "ratio", 1.1)
-        others = (cost.whole - cost.repair) / (first.whole - first.repair)
-        yield Row(f"{name}, all but repair", others, "ratio")
+        parts, name = spent.within(_stops(mark)), f"one evaluation after {mark:,}, by one after {MARKS[0]:,}"
+        yield at_most(name, statistics.median(cost.whole / young.whole for cost, young in parts), "ratio", 1.1)
+        others = ((cost.whole - cost.repair) / (young.whole - young.repair) for cost, young in parts)
+        yield Row(f"{name}, all but repair", statistics.median(others), "ratio")
+
+
+def _young() -> _Cost:
+    """Of an evaluation after the first mark, in a study that goes little further: that takes two seconds."""
+    low, high = _window(MARKS[0])
+    study, clock = _study(high + CORE_WORKERS)
+    spent = _Spent(study, [low, high])
+    _simulated(study, clock)
+    ((cost, _),) = spent.within([low, high])
+    return cost
 
 
 def calls() -> Iterator[Row]:
@@ -122,9 +126,9 @@ def calls() -> Iterator[Row]:
     yield Row(f"{name}, repair", repair_last / repair, "ratio")
 
 
-def _study() -> tuple[Study, Clock]:
-    clock = Clock()
-    return make_study(parse_spec(CORE), resnet_info(32), MemoryJournal(clock), clock), clock
+def _study(evaluations: int = CORE_EVALUATIONS) -> tuple[Study, Clock]:
+    clock, spec = Clock(), parse_spec({**CORE, "study": {"name": "core", "evaluations": evaluations}})
+    return make_study(spec, resnet_info(32), MemoryJournal(clock), clock), clock
 
 
 def _simulated(study: Study, clock: Clock) -> Simulated:
@@ -175,20 +179,6 @@ class _Calls:
             others.enable()
 
 
-class _Repairs:
-    """Repair, watched: its processor seconds so far."""
-
-    def __init__(self, repair: Callable[[IntArray], IntArray]) -> None:
-        self.seconds = 0.0
-        self._repair = repair
-
-    def __call__(self, genes: IntArray) -> IntArray:
-        began = time.process_time()
-        found = self._repair(genes)
-        self.seconds += time.process_time() - began
-        return found
-
-
 def _gigabytes() -> float:
     """The most that this process has held so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -205,46 +195,64 @@ def _window(mark: int) -> tuple[int, int]:
     return (mark, mark + width) if mark < MARKS[-1] else (mark - width, CORE_EVALUATIONS - CORE_WORKERS)
 
 
+def _stops(mark: int) -> list[int]:
+    """Between which the evaluations of a mark's window are timed."""
+    return [int(stop) for stop in np.linspace(*_window(mark), PARTS + 1)]
+
+
 @dataclass(frozen=True)
 class _Cost:
-    """Of one evaluation, in times of the fixed piece of work; `repair` is a part of the `whole`."""
+    """Processor seconds of one evaluation; `repair` is a part of the `whole`."""
 
     whole: float
     repair: float
 
 
-class _Costs:
-    """What evaluations cost, in times of a fixed piece of work that is done now and then between them: over the minute that
-    this takes, a machine that is shared gets faster and slower by more than what is asked.
+class _Spent:
+    """What the evaluations of a study take between some of their numbers.
+
+    At each of these `beside` is timed too, in the midst of the study: over the minute that a long one takes, a machine that is shared
+    gets faster and slower by more than what is asked.
     """
 
-    def __init__(self) -> None:
-        self.measuring = 0.0
-        self._spent: list[tuple[int, float, float]] = []
-        self._yards: list[tuple[int, float]] = []
-        self._next = 0.0
-        self._values = np.random.default_rng(0).random(YARD)
+    def __init__(self, study: Study, stops: Sequence[int], beside: Callable[[], _Cost] | None = None) -> None:
+        self.aside = 0.0
+        self._repairing = 0.0
+        self._passed: dict[int, tuple[int, float, float, _Cost]] = {}
+        self._state, self._stops, self._beside = study.state, list(stops), beside
+        self._exchange, self._repair = study.exchange, study.space.repair
+        study.exchange = self._exchanged  # type: ignore[method-assign]
+        study.space.repair = self._repaired  # type: ignore[method-assign]
 
-    def note(self, done: int, repairing: float) -> None:
-        """Evaluations that are done at this moment, and the processor seconds that repair has taken."""
+    def within(self, stops: Sequence[int]) -> list[tuple[_Cost, _Cost]]:
+        """Of one evaluation between each two of `stops`; and of one of what was timed beside, in the mean of the two."""
+        found = []
+        for low, high in pairwise(self._passed[stop] for stop in stops):
+            number, whole, repair = (end - begin for begin, end in zip(low[:3], high[:3], strict=True))
+            ends = low[3], high[3]
+            beside = _Cost(statistics.fmean(end.whole for end in ends), statistics.fmean(end.repair for end in ends))
+            found.append((_Cost(whole / number, repair / number), beside))
+        return found
+
+    def _exchanged(self, calls: Sequence[Call]) -> list[Answer]:
+        if self._stops and self._state.done >= self._stops[0]:
+            began = time.process_time()
+            beside = _Cost(0.0, 0.0)
+            if self._beside is not None:
+                beside = self._beside()
+                # The other study, when it ended, gave everything back to the collector.
+                gc.collect()
+                gc.freeze()
+            now = time.process_time()
+            self.aside += now - began
+            self._passed[self._stops.pop(0)] = (self._state.done, now - self.aside, self._repairing, beside)
+        return self._exchange(calls)
+
+    def _repaired(self, genes: IntArray) -> IntArray:
         began = time.process_time()
-        self._spent.append((done, began - self.measuring, repairing))
-        if began >= self._next:
-            # Python's own objects and numpy's, as a study is made of.
-            sorted(str(number) for number in range(YARD))
-            np.sort(self._values)
-            ended = time.process_time()
-            self._yards.append((done, ended - began))
-            self.measuring += ended - began
-            self._next = ended + YARD_EVERY_SECONDS
-
-    def around(self, mark: int) -> _Cost:
-        """Of an evaluation in the window of a mark."""
-        low, high = _window(mark)
-        first, last = (next(one for one in self._spent if one[0] >= count) for count in (low, high))
-        yard = statistics.median(seconds for done, seconds in self._yards if low <= done <= high)
-        number = (last[0] - first[0]) * yard
-        return _Cost((last[1] - first[1]) / number, (last[2] - first[2]) / number)
+        found = self._repair(genes)
+        self._repairing += time.process_time() - began
+        return found
 
 
 def mirror() -> Iterator[Row]:

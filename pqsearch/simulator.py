@@ -17,6 +17,7 @@ import numpy as np
 
 from pqsearch.plan import Accuracy, Item, Result
 from pqsearch.problem import Finished, FloatArray, IntArray
+from pqsearch.settling import Settling
 from pqsearch.study import Call, Study
 
 #: What is noted of the best plan: after each of so many equal parts of the evaluations.
@@ -78,6 +79,16 @@ class Simulated:
 
 def simulate(study: Study, clock: Clock, workers: int, pace: Pace, landscape: Landscape, seed: int) -> Simulated:
     """Run a study to its end on `workers` that ask one by one, as they become free. The same seed gives the same search."""
+    settling = Settling()
+    try:
+        return _simulate(study, clock, workers, pace, landscape, seed, settling)
+    finally:
+        settling.end()
+
+
+def _simulate(
+    study: Study, clock: Clock, workers: int, pace: Pace, landscape: Landscape, seed: int, settling: Settling
+) -> Simulated:
     rng = np.random.default_rng(seed)
     paces = [np.asarray(seconds) for seconds in pace.seconds]
     found = Simulated(workers)
@@ -96,6 +107,7 @@ def simulate(study: Study, clock: Clock, workers: int, pace: Pace, landscape: La
             calls.append(Call(seat, results, 1))
         began = time.process_time()
         answers = study.exchange(calls)
+        settling.note(study.state.done)
         found.study_seconds += time.process_time() - began
         _note(study, landscape, clock.now, found)
         for call, answer in zip(calls, answers, strict=True):

@@ -11,6 +11,10 @@ from pqsearch.algorithms._starts import Starts
 from pqsearch.algorithms._steps import Steps
 from pqsearch.problem import IntArray, Problem, Proposal
 
+#: Among so many children that are asked for together there is a spare one. Late in a search one in ten is a plan that is known, and
+#: a few plans that are repaired by themselves cost nearly what hundreds do.
+SPARED_AMONG = 8
+
 
 class Breeding:
     """Tournament selection among ranked parents, uniform crossover, mutation by level steps."""
@@ -42,7 +46,8 @@ class Breeding:
             self._starts.draw(rng) if first else self._child(rng, parents)
             for rng, first in zip(rngs, initial, strict=True)
         ]
-        plans = self._steps.novel(rngs, genes, archive.seen, self._mutation)
+        spares = [] if any(initial) else [self._child(rng, parents) for rng in rngs[: len(rngs) // SPARED_AMONG]]
+        plans = self._steps.novel(rngs, genes, archive.seen, self._mutation, spares)
         return [
             Proposal(plan, {"origin": "initial" if first else "child"})
             for plan, first in zip(plans, initial, strict=True)

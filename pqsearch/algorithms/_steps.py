@@ -47,12 +47,16 @@ class Steps:
         genes: Sequence[IntArray],
         seen: AbstractSet[Genes],
         expected: float,
+        spares: Sequence[IntArray] = (),
     ) -> list[Genes]:
         """Repaired genes, one for each of `genes`, different from `seen` and from each other.
 
-        Known ones are mutated until they are new; where all tries were known the last one stays.
+        `spares` stand in for known ones while there are any. Further ones are mutated until they are new; where all tries
+        were known the last one stays.
         """
-        tries = [[plan] for plan in self._repaired(np.stack(list(genes)))]
+        plans = self._repaired(np.stack([*genes, *spares]))
+        tries = [[plan] for plan in plans[: len(genes)]]
+        left = iter(plans[len(genes) :])
         wanted = list(genes)
         while True:
             chosen: list[Genes] = []
@@ -60,6 +64,9 @@ class Steps:
             known: list[int] = []
             for index, mine in enumerate(tries):
                 fresh = next((plan for plan in mine if plan not in seen and plan not in taken), None)
+                if fresh is None:
+                    fresh = next((plan for plan in left if plan not in seen and plan not in taken), None)
+                    mine += [fresh] if fresh else []
                 if fresh is None and len(mine) <= RETRIES:
                     known.append(index)
                 chosen.append(fresh or mine[-1])

@@ -18,6 +18,7 @@ from pqsearch.open_study import OpenedStudy, open_study
 from pqsearch.plan import ModelInfo, Result
 from pqsearch.problem import Finished, Wait
 from pqsearch.run_dir import RunDirectory
+from pqsearch.settling import Settling
 from pqsearch.spec import Spec, parse_spec
 from pqsearch.study import Answer, Call, Study
 from pqsearch.study_metrics import Meter
@@ -50,6 +51,7 @@ class StudyService:
         self._workers: dict[str, Any] = {}  # actors by seat, to end those that are silent
         self._watching: asyncio.Task[None] | None = None
         self._exporting: asyncio.Task[None] | None = None
+        self._settling = Settling()
 
     @property
     def _study(self) -> Study:
@@ -97,6 +99,7 @@ class StudyService:
         for call, _ in waiting:
             for result in call.results:
                 self._clean(result)
+        self._settling.note(self._study.state.done)
         if self._following is None:
             self._following = asyncio.get_running_loop().create_task(self._follow())
 
