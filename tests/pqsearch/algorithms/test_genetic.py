@@ -59,3 +59,18 @@ def test_the_best_stay_parents_however_many_come_after_them() -> None:
     algorithm = _told(_make(population=4, tournament=50, crossover=0.0, mutation=1.0), plans, [0.0] + [0.5] * 200)
     children = np.array([proposal.genes for proposal in proposals(algorithm, 201, 20)])
     assert np.median(np.abs(children - best).sum(1)) < np.median(np.abs(later - best).sum(1))
+
+
+def test_children_of_parents_that_are_all_but_exhausted_are_new_and_differ() -> None:
+    """Two parents that differ in nothing but a level, and all that one mutation makes of them is known."""
+    parents = PROBLEM.repair(np.array([[4, 4, 3, 0, 0, 0, 0, 0, 0, 0], [4, 3, 4, 0, 0, 0, 0, 0, 0, 0]]))
+    near = {tuple(row) for row in parents.tolist()}
+    for row in parents:
+        for knob in range(10):
+            for step in (-2, -1, 1, 2):
+                moved = np.clip(row + step * (np.arange(10) == knob), 0, 4)
+                near.add(tuple(PROBLEM.repair(moved[None])[0].tolist()))
+    plans = np.array(sorted(near))
+    algorithm = _told(_make(population=2, mutation=1.0), plans, [0.1] * len(plans))
+    children = [proposal.genes for proposal in proposals(algorithm, len(plans), 40)]
+    assert len(set(children)) == 40 and not set(children) & near

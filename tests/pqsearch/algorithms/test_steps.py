@@ -57,6 +57,17 @@ def test_plans_proposed_together_differ_from_each_other() -> None:
     assert len(set(_novel(problem, [[2] * 8] * 12, set()))) == 12
 
 
+def test_a_spare_plan_stands_in_for_a_known_one_and_for_one_only() -> None:
+    problem = Knapsack([4] * 8)
+    known, new, spare = (tuple(row) for row in problem.repair(np.array([[2] * 8, [3] * 8, [0, 3] * 4])).tolist())
+    rngs = [np.random.default_rng(index) for index in range(3)]
+    rows = [np.array(row) for row in (new, known, known)]
+    spares = [np.array(known), np.array(spare)]
+    first, second, third = Steps(problem).novel(rngs, rows, {known}, 1.0, spares)
+    assert (first, second) == (new, spare)
+    assert third not in (known, new, spare)
+
+
 def test_where_every_plan_is_known_one_is_given_all_the_same() -> None:
     problem = Knapsack([2, 2, 2], share=1.0)
     seen = set(product((0, 1), repeat=3))
