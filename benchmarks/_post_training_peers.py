@@ -2,7 +2,7 @@
 
 brevitas, as its own ImageNet example does it: batch norm merged, channels equalised, weights per channel where the squared error is
 smallest, activations per tensor at a percentile, biases corrected. onnxruntime: its static quantiser, weights per channel, activations by
-their extremes, which has eight bits alone.
+their extremes. torchao: its quantiser of exported programs for x86, as it comes. The last two have eight bits alone.
 """
 
 from __future__ import annotations
@@ -82,7 +82,36 @@ def onnxruntime(model: nn.Module, images: Tensor, weight_bits: int, act_bits: in
         return Ran(found)
 
 
+def torchao(model: nn.Module, images: Tensor, weight_bits: int, act_bits: int) -> nn.Module:
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    assert (weight_bits, act_bits) == (8, 8)
+    network = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
+    batch = torch.export.Dim("batch")
+    exported = torch.export.export(network, (images[:BATCH].contiguous(),), dynamic_shapes=({0: batch},)).module()
+    quantizer = x86.X86InductorQuantizer().set_global(x86.get_default_x86_inductor_quantization_config())
+    prepared = prepare_pt2e(exported, quantizer)
+    with torch.no_grad():
+        for part in images.split(BATCH):
+            prepared(part.contiguous())
+    return Called(convert_pt2e(prepared))
+
+
+class Called(nn.Module):
+    """An exported program, which refuses `eval` and other memory formats, as a module."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self._program = (program,)  # out of reach of what goes through the modules in a module
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self._program[0](x.contiguous())
+        return found
+
+
 PEERS: dict[str, Callable[[nn.Module, Tensor, int, int], nn.Module]] = {
     "brevitas": brevitas,
     "onnxruntime": onnxruntime,
+    "torchao": torchao,
 }

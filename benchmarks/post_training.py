@@ -1,13 +1,15 @@
 """Quantisation without training: what each way of setting grids leaves of a network's accuracy on the test images.
 
     python benchmarks/post_training.py --data cifar10-images.tar.gz --weights resnet20-cifar10.pth --runs FOLDER
-        [--depth 20] [--seeds 3] [--bits 8/8 4/8 4/4 3/8 2/8] [--methods NAME ...] [--iterations 1000] [--processes 2] [--json FILE]
+        [--network resnet20] [--seeds 3] [--bits 8/8 4/8 4/4 3/8 2/8] [--methods NAME ...] [--iterations 1000] [--processes 2]
+        [--json FILE]
 
-The paper's ResNet on CIFAR-10: weights adapted to the images for three epochs, then quantised by each method at each number of bits
-(weights/activations), first and last layer at eight. Methods differ in how steps are found; `ristretto` has one power of two a tensor,
-the rest a step per output channel of weights and one per tensor of activations. Seeds draw other calibration images, and for brecq
-other batches. Peers (`pip install .[peers-post-training]`) are brevitas and, at eight bits, onnxruntime. Every result is kept in FOLDER
-as soon as it is there; the same command goes on.
+The paper's ResNets on CIFAR-10, weights adapted to the images for three epochs, or a MobileNetV2 trained here (`mobilenet_v2`, without
+`--weights`); then quantised by each method at each number of bits (weights/activations), first and last layer at eight. Methods differ
+in how steps are found; `ristretto` has one power of two a tensor, the rest a step per output channel of weights and one per tensor of
+activations. `brecq, searched` is `pqsearch ptq` at the mean bits of the uniform plan, each layer with bits of its own. Seeds draw other
+calibration images, for brecq other batches, and plans. Peers (`pip install .[peers-post-training]`) are brevitas and, at eight bits,
+onnxruntime and torchao. Every result is kept in FOLDER as soon as it is there; the same command goes on.
 """
 
 from __future__ import annotations
@@ -26,10 +28,20 @@ from typing import Any
 from _report import Row, at_least, json_argument, report, spread
 from _searches import baseline_of
 
+from pqsearch.plan import ModelInfo, Plan
 from pqsearch.run_dir import write_atomically
 from pqsearch.spec import Spec, load_spec
 
-SPEC = Path(__file__).resolve().parents[1] / "examples" / "cifar10_ptq.toml"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+#: The spec of each network's data, training and sections of this benchmark, and what else is said in it.
+NETWORKS = {
+    "resnet20": ("cifar10_ptq.toml", ["model.options.depth=20"]),
+    "resnet56": ("cifar10_ptq.toml", ["model.options.depth=56"]),
+    "mobilenet_v2": (
+        "cifar10_mobilenet_v2.toml",
+        ["fixed_point.output_bits=16", 'reconstruction.calibrator="brecq"', "reconstruction.images=1024"],
+    ),
+}
 BITS = ("8/8", "4/8", "4/4", "3/8", "2/8")
 #: What is measured once, whatever the bits.
 ONCE = "float"
@@ -48,31 +60,39 @@ METHODS: dict[str, dict[str, Any]] = {
     "ristretto, by loss": {"fixed_point": {"criterion": "loss"}},
     "ristretto, equalised": {"fixed_point": {"equalize": True, "correct_bias": True}},
     "brecq": {"calibrator": "brecq"},
+    "brecq, searched": {"levels": [2, 3, 4, 6, 8], "bits": ("3/8",)},
     "brevitas": {"peer": "brevitas"},
     "onnxruntime": {"peer": "onnxruntime", "bits": ("8/8",)},
+    "torchao": {"peer": "torchao", "bits": ("8/8",)},
 }
+#: Plans that are searched, by one worker.
+PLANS = 60
 #: Points below float that are allowed, by method and bits.
 BARS = {("ristretto", "8/8"): 0.2, ("brecq", "4/8"): 0.7, ("brecq", "2/8"): 6.0}
+#: Points that a searched plan gains over the uniform one, at least.
+GAIN = 0.01
 
 
 def main() -> int:
     parser = json_argument(__doc__ or "")
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an image folder or archive")
-    parser.add_argument("--weights", type=Path, required=True, help="a trained ResNet of that depth")
+    parser.add_argument("--weights", type=Path, help="of the network, trained; without them it is trained here")
     parser.add_argument("--runs", type=Path, required=True, help="where results are kept")
-    parser.add_argument("--depth", type=int, default=20)
+    parser.add_argument("--network", choices=list(NETWORKS), default="resnet20")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--bits", nargs="+", default=list(BITS), metavar="W/A")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="NAME")
     parser.add_argument("--iterations", type=int, default=1000, help="of brecq, a block")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    folder = options.runs / f"resnet{options.depth}"
+    folder = options.runs / options.network
     overrides = [
-        f'data.root="{options.data}"', f'model.weights="{options.weights}"', f"model.options.depth={options.depth}",
-        f'study.run_dir="{folder / "baseline"}"', f"reconstruction.iterations={options.iterations}",
+        f'data.root="{options.data}"', f'study.run_dir="{folder / "baseline"}"',
+        f"reconstruction.iterations={options.iterations}",
     ]  # fmt: skip
-    spec = load_spec(SPEC, overrides)
+    if options.weights is not None:
+        overrides.append(f'model.weights="{options.weights}"')
+    spec = load_case_spec(options.network, overrides)
     baseline_of(spec)
     wanted = [(ONCE, "", 0)] + [
         (method, bits, seed)
@@ -82,7 +102,13 @@ def main() -> int:
         for seed in range(options.seeds)
     ]
     found = dict(_measured(spec, folder, wanted, options.iterations, options.processes))
-    return report(list(rows(found, options.depth)), options.json)
+    return report(list(rows(found, options.network)), options.json)
+
+
+def load_case_spec(network: str, overrides: Sequence[str]) -> Spec:
+    """The spec that all cases of a network share."""
+    example, more = NETWORKS[network]
+    return load_spec(EXAMPLES / example, [*more, *overrides])
 
 
 Case = tuple[str, str, int]
@@ -112,7 +138,7 @@ def _measured(
 def _path(folder: Path, case: Case, iterations: int) -> Path:
     method, bits, seed = case
     name = f"{method}-{bits}-{seed}".replace("/", "a").replace(", ", "-").replace(" ", "-")
-    return folder / (f"{name}-{iterations}.json" if method == "brecq" else f"{name}.json")
+    return folder / (f"{name}-{iterations}.json" if "brecq" in method else f"{name}.json")
 
 
 def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
@@ -121,7 +147,7 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
 
     import torch
 
-    from pqsearch.plan import LayerPlan, Plan
+    from pqsearch.plan import LayerPlan
     from pqsearch.prepare import load_data
     from pqsearch.run_dir import RunDirectory
     from pqsearch.spec import parse_spec
@@ -144,6 +170,8 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
         layers |= {name: LayerPlan(8, 8) for name in (names[0], names[-1])}
         images, labels = context.train.sample(MANY, "post-training", seed)
         how = METHODS[method]
+        if "levels" in how:
+            return _searched(spec, context.traced.info, Plan(layers=layers), how["levels"], act, seed)
         if "fixed_point" in how:
             # The spec's section, whose bits are the plan's here.
             settings = spec.fixed_point.model_copy(update={"plan_bits": True, **how["fixed_point"]})  # type: ignore[union-attr]
@@ -173,10 +201,45 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
     return {"accuracy": found["test_accuracy"], "images": found["test_images"], "seconds": seconds}
 
 
-def rows(found: dict[Case, dict[str, Any]], depth: int) -> Iterator[Row]:
+def _searched(
+    spec: Spec, info: ModelInfo, uniform: Plan, levels: Sequence[int], act_bits: int, seed: int
+) -> dict[str, Any]:
+    """A plan with bits of its own for each layer, no more of them in the mean than the uniform one has, searched and reconstructed."""
+    import pqsearch
+    from pqsearch.run_dir import RunDirectory
+    from pqsearch.space_of import space_of
+    from pqsearch.spec import parse_spec
+
+    mean, baseline = space_of(spec, info).costs_of(uniform)["weight_bits"], RunDirectory.of(spec)
+    said = spec.to_dict()
+    said["study"] |= {
+        "seed": seed, "evaluations": PLANS, "confirm": 0, "run_dir": str(baseline.path.parent / f"searched-{seed}"),
+    }  # fmt: skip
+    said["model"]["weights"] = str(baseline.baseline)
+    said["workers"]["count"] = 1
+    said |= {
+        "baseline": {"epochs": 0},
+        "space": {"prune_rate": [0.0], "weight_bits": levels, "act_bits": [act_bits]},
+        "budgets": {"weight_bits": mean},
+        "fixed_point": None,
+    }
+    began = time.perf_counter()
+    summary = pqsearch.ptq(parse_spec(said))
+    seconds = time.perf_counter() - began
+    found = summary["searched"]
+    return {
+        "accuracy": found["test_accuracy"],
+        "images": summary["test_images"],
+        "seconds": seconds,
+        "uniform": summary["uniform"]["test_accuracy"],
+        "bits": [found["costs"]["weight_bits"], summary["uniform"]["costs"]["weight_bits"]],
+    }
+
+
+def rows(found: dict[Case, dict[str, Any]], network: str) -> Iterator[Row]:
     """Mean accuracy of each method at each number of bits, over its seeds, and what has a bar against float."""
     float_accuracy = 100 * found[ONCE, "", 0]["accuracy"]
-    yield Row(f"ResNet-{depth}: float, n={found[ONCE, '', 0]['images']}", float_accuracy, "%")
+    yield Row(f"{network}: float, n={found[ONCE, '', 0]['images']}", float_accuracy, "%")
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for (method, bits, _), result in found.items():
         if method != ONCE:
@@ -190,6 +253,10 @@ def rows(found: dict[Case, dict[str, Any]], depth: int) -> Iterator[Row]:
         if (method, bits) in BARS:
             gain = statistics.fmean(accuracies) - float_accuracy
             yield at_least(f"W{weight}A{act} {method} against float", gain, "points", -BARS[method, bits])
+        if "uniform" in results[0]:
+            gains = [100 * (one["accuracy"] - one["uniform"]) for one in results]
+            name = f"W{weight}A{act} {method} against uniform bits in the same runs, sd {spread(gains):.2f}"
+            yield at_least(name, statistics.fmean(gains), "points", GAIN)
 
 
 if __name__ == "__main__":
