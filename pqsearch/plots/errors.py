@@ -38,6 +38,7 @@ def _points(axes: Axes, told: Told, value: Callable[[Side], float | None]) -> No
     for words, colour, side in SIDES:
         found = [(place, value(side(layer))) for place, layer in enumerate(told.layers)]
         kept = [(place, number) for place, number in found if number is not None]
+        label = words if kept else f"{words}: nothing is rounded"
         axes.plot(
-            [place for place, _ in kept], [number for _, number in kept], "o-", color=colour, label=words, markersize=4
+            [place for place, _ in kept], [number for _, number in kept], "o-", color=colour, label=label, markersize=4
         )

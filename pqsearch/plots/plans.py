@@ -23,12 +23,13 @@ def draw(told: Told) -> Figure | None:
         group = told.groups[name]
         return 100 * plan.groups.get(group, 0.0) if group is not None else 0.0
 
-    values: tuple[tuple[str, Callable[[Plan, str], float]], ...] = (
+    values: list[tuple[str, Callable[[Plan, str], float]]] = [
         ("bits of weights", lambda plan, name: plan.layers.get(name, FLOAT).weight_bits),
         ("bits of inputs", lambda plan, name: plan.layers.get(name, FLOAT).act_bits),
-        ("outputs pruned, %", rate),
-    )
-    figure = Figure(figsize=(max(6.0, 0.4 * len(names) + 2), 8.0), layout="constrained")
+    ]
+    if any(any(plan.groups.values()) for plan in told.plans.values()):
+        values.append(("outputs pruned, %", rate))
+    figure = Figure(figsize=(max(6.0, 0.4 * len(names) + 2), 2 + 2.0 * len(values)), layout="constrained")
     figure.suptitle(f"{told.title}: plans, layer by layer")
     places = figure.subplots(len(values), 1, sharex=True)
     width = 0.8 / len(told.plans)

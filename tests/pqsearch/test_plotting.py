@@ -6,14 +6,18 @@ import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from pqsearch import rooms
 from pqsearch.cli import main
 from pqsearch.plan import LayerPlan, Plan
+from pqsearch.plots import errors, plans
+from pqsearch.plots._told import Told
 from pqsearch.plotting import plot
 from tests.conftest import write_spec
+from trainers.observing import LayerView, Side
 
 
 def test_every_picture_of_a_run_is_drawn(
@@ -43,6 +47,29 @@ def test_a_plan_from_anywhere_stands_beside_the_runs_own(finished_run: Path, tmp
     plan.write_text(json.dumps(Plan({}, {"linear": LayerPlan(2, 2)}).to_json()))
     (path,) = plot(finished_run, tmp_path, only=["plans"], format="svg", plans=[plan])
     assert "mine" in path.read_text() and "searched" in path.read_text()
+
+
+def test_rates_are_shown_where_something_is_pruned_only() -> None:
+    groups = {"conv1": "conv1", "linear": None}
+    plain, pruned = Plan({}, {"linear": LayerPlan(2, 2)}), Plan({"conv1": 0.5}, {})
+    for told, rows in (
+        (Told("a", plans={"plain": plain}, groups=groups), 2),
+        (Told("b", plans={"x": pruned}, groups=groups), 3),
+    ):
+        figure = plans.draw(told)
+        assert figure is not None and len(figure.axes) == rows
+        assert all(axes.get_ylim()[0] == 0 for axes in figure.axes)
+
+
+def test_weights_that_lie_on_their_grids_are_said_to_and_not_drawn() -> None:
+    rounded, exact = (
+        Side(8, np.zeros(1), np.zeros(2), np.zeros((1, 2)), 0.0, sqnr=sqnr, error=error)
+        for sqnr, error in ((30.0, 1e-3), (None, 0.0))
+    )
+    figure = errors.draw(Told("a", layers=[LayerView("conv1", exact, rounded)]))
+    assert figure is not None
+    _, words = figure.axes[0].get_legend_handles_labels()
+    assert words == ["weights: nothing is rounded", "inputs"]
 
 
 def test_a_run_keeps_its_steps_from_epoch_to_epoch(finished_run: Path) -> None:
