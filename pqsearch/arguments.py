@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 #: Makes a subcommand of a name, what it does, an example, and the function that runs it.
 Add = Callable[[str, str, str, Any], argparse.ArgumentParser]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line, as everything else is said."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def with_spec(command: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ from pqsearch import (
     spec_commands,
     study_commands,
 )
+from pqsearch.arguments import Parser
 from pqsearch.errors import SearchAborted, UserError, writing
 
 
@@ -69,7 +70,7 @@ def _told() -> Iterator[None]:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; its help is part of the documentation."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="pqsearch",
         description="Finds, per layer of a trained CNN, how much to prune and how many bits to keep, under your budgets.",
         epilog="example: pqsearch run examples/digits.toml",

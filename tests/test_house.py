@@ -90,6 +90,7 @@ FLOORS = (
         "pqsearch.claims",
         "pqsearch.leases",
         "pqsearch.heartbeats",
+        "pqsearch.settling",
         "pqsearch.study_metrics",
         "pqsearch.event_files",
         "pqsearch.tensorboard_command",
