@@ -21,7 +21,9 @@ class Settling:
     def note(self, done: int) -> None:
         """`done` evaluations are known: those since the last time are looked through once more, then no more."""
         if done - self._last >= EVERY:
-            gc.collect()  # what is garbage would stay
+            # What is garbage would stay. Not of all generations: that stops tracking the large dictionaries of plain values, and the
+            # next value would bring each of them back among what is young, whole, after every time.
+            gc.collect(1)
             gc.freeze()
             self._last = done
 

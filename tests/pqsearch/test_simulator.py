@@ -109,3 +109,15 @@ def test_mistakes_are_told_all_at_once(tmp_path: Path, capsys: pytest.CaptureFix
     assert "--failures: must be 0 to 1, got 2.0" in told
     assert "--seconds: is required without --like" in told
     assert "Traceback" not in told
+
+
+def test_the_first_of_a_ranking_are_where_the_whole_ranking_begins() -> None:
+    """Failures, and leaders that are measured again and then come first."""
+    pace = Pace([[1.0]], failures=0.1, noise=0.0)
+    found, study = _run(4, Settings(evaluations=120, confirm=5, confirm_repeats=2), pace)
+    assert found.failed and study.state.confirmed
+    whole = [row["id"] for row in study.leading(10_000)]
+    assert len(whole) > 80
+    for number in (1, 2, 5, 6, 40, len(whole) - 1):
+        assert [row["id"] for row in study.leading(number)] == whole[:number]
+    assert study.leading(0) == []
