@@ -226,13 +226,13 @@ def _searched(
     began = time.perf_counter()
     summary = pqsearch.ptq(parse_spec(said))
     seconds = time.perf_counter() - began
-    found = summary["searched"]
+    found, beside = summary["searched"], summary["uniform"]
     return {
         "accuracy": found["test_accuracy"],
-        "images": summary["test_images"],
+        "images": found["test_images"],
         "seconds": seconds,
-        "uniform": summary["uniform"]["test_accuracy"],
-        "bits": [found["costs"]["weight_bits"], summary["uniform"]["costs"]["weight_bits"]],
+        "uniform": beside["test_accuracy"],
+        "bits": [found["mean_weight_bits"], beside["mean_weight_bits"]],
     }
 
 
