@@ -38,7 +38,8 @@ def _points(axes: Axes, told: Told, value: Callable[[Side], float | None]) -> No
     for words, colour, side in SIDES:
         found = [(place, value(side(layer))) for place, layer in enumerate(told.layers)]
         kept = [(place, number) for place, number in found if number is not None]
-        label = words if kept else f"{words}: nothing is rounded"
+        gridded = any(side(layer).low is not None for layer in told.layers)
+        label = words if kept else f"{words}: {'on their grids already' if gridded else 'float'}"
         axes.plot(
             [place for place, _ in kept], [number for _, number in kept], "o-", color=colour, label=label, markersize=4
         )

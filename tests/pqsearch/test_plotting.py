@@ -61,15 +61,14 @@ def test_rates_are_shown_where_something_is_pruned_only() -> None:
         assert all(axes.get_ylim()[0] == 0 for axes in figure.axes)
 
 
-def test_weights_that_lie_on_their_grids_are_said_to_and_not_drawn() -> None:
-    rounded, exact = (
-        Side(8, np.zeros(1), np.zeros(2), np.zeros((1, 2)), 0.0, sqnr=sqnr, error=error)
-        for sqnr, error in ((30.0, 1e-3), (None, 0.0))
-    )
-    figure = errors.draw(Told("a", layers=[LayerView("conv1", exact, rounded)]))
+@pytest.mark.parametrize(("low", "words"), [(-128, "weights: on their grids already"), (None, "weights: float")])
+def test_weights_that_lose_nothing_are_said_to_and_not_drawn(low: int | None, words: str) -> None:
+    def side(low: int | None, **lost: float) -> Side:
+        return Side(8, np.zeros(1), np.zeros(2), np.zeros((1, 2)), 0.0, low, low and 127, **lost)
+
+    figure = errors.draw(Told("a", layers=[LayerView("conv1", side(low), side(-128, sqnr=30.0, error=1e-3))]))
     assert figure is not None
-    _, words = figure.axes[0].get_legend_handles_labels()
-    assert words == ["weights: nothing is rounded", "inputs"]
+    assert figure.axes[0].get_legend_handles_labels()[1] == [words, "inputs"]
 
 
 def test_a_run_keeps_its_steps_from_epoch_to_epoch(finished_run: Path) -> None:
