@@ -32,16 +32,16 @@ from pqsearch.plan import ModelInfo, Plan
 from pqsearch.run_dir import write_atomically
 from pqsearch.spec import Spec, load_spec
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-#: The spec of each network's data, training and sections of this benchmark, and what else is said in it.
+SPEC = Path(__file__).resolve().parents[1] / "examples" / "cifar10_ptq.toml"
+#: What is said of each network beside that.
 NETWORKS = {
-    "resnet20": ("cifar10_ptq.toml", ["model.options.depth=20"]),
-    "resnet56": ("cifar10_ptq.toml", ["model.options.depth=56"]),
-    "mobilenet_v2": (
-        "cifar10_mobilenet_v2.toml",
-        ["fixed_point.output_bits=16", 'reconstruction.calibrator="brecq"', "reconstruction.images=1024"],
-    ),
-}
+    "resnet20": ["model.options.depth=20"],
+    "resnet56": ["model.options.depth=56"],
+    "mobilenet_v2": [
+        'model.name="mobilenet_v2"', 'model.options={ stem = "cifar", width = 0.5 }',
+        "baseline.epochs=8", "baseline.lr=0.2", "baseline.warmup_epochs=0.5",
+    ],
+}  # fmt: skip
 BITS = ("8/8", "4/8", "4/4", "3/8", "2/8")
 #: What is measured once, whatever the bits.
 ONCE = "float"
@@ -107,8 +107,7 @@ def main() -> int:
 
 def load_case_spec(network: str, overrides: Sequence[str]) -> Spec:
     """The spec that all cases of a network share."""
-    example, more = NETWORKS[network]
-    return load_spec(EXAMPLES / example, [*more, *overrides])
+    return load_spec(SPEC, [*NETWORKS[network], *overrides])
 
 
 Case = tuple[str, str, int]
