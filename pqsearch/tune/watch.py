@@ -58,11 +58,11 @@ class Watcher(threading.Thread):
         self.join(timeout=ANSWER_SECONDS)
 
     def run(self) -> None:
-        since = time.monotonic()
+        since, before = time.monotonic(), None
         while not self._over.wait(WATCH_SECONDS):
             gone, patience = self._what_is_gone()
-            if gone is None:
-                since = time.monotonic()
+            if gone is None or gone != before:
+                since, before = time.monotonic(), gone
             elif time.monotonic() - since > patience:
                 self.lost = gone
                 if self._in_main:
