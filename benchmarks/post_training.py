@@ -45,6 +45,8 @@ NETWORKS = {
 BITS = ("8/8", "4/8", "4/4", "3/8", "2/8")
 #: What is measured once, whatever the bits.
 ONCE = "float"
+#: Networks that need no `--weights`.
+TRAINED_HERE = frozenset(("mobilenet_v2",))
 #: Calibration images of what learns and of what only looks; a seed draws them.
 MANY, FEW = 1024, 128
 #: The quantiser, its calibrator, keys of `[fixed_point]` where batch norm is merged; or who else does it, at which bits.
@@ -85,6 +87,8 @@ def main() -> int:
     parser.add_argument("--iterations", type=int, default=1000, help="of brecq, a block")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
+    if options.weights is None and options.network not in TRAINED_HERE:
+        parser.error(f"--weights: is required for {options.network}; name its trained state dict")
     folder = options.runs / options.network
     overrides = [
         f'data.root="{options.data}"', f'study.run_dir="{folder / "baseline"}"',
@@ -170,7 +174,7 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
         images, labels = context.train.sample(MANY, "post-training", seed)
         how = METHODS[method]
         if "levels" in how:
-            return _searched(spec, context.traced.info, Plan(layers=layers), how["levels"], act, seed)
+            return _searched(spec, context.traced.info, Plan(layers=layers), how["levels"], act, case)
         if "fixed_point" in how:
             # The spec's section, whose bits are the plan's here.
             settings = spec.fixed_point.model_copy(update={"plan_bits": True, **how["fixed_point"]})  # type: ignore[union-attr]
@@ -201,7 +205,7 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
 
 
 def _searched(
-    spec: Spec, info: ModelInfo, uniform: Plan, levels: Sequence[int], act_bits: int, seed: int
+    spec: Spec, info: ModelInfo, uniform: Plan, levels: Sequence[int], act_bits: int, case: Case
 ) -> dict[str, Any]:
     """A plan with bits of its own for each layer, no more of them in the mean than the uniform one has, searched and reconstructed."""
     import pqsearch
@@ -211,9 +215,9 @@ def _searched(
 
     mean, baseline = space_of(spec, info).costs_of(uniform)["weight_bits"], RunDirectory.of(spec)
     said = spec.to_dict()
-    said["study"] |= {
-        "seed": seed, "evaluations": PLANS, "confirm": 0, "run_dir": str(baseline.path.parent / f"searched-{seed}"),
-    }  # fmt: skip
+    # Beside its result, and called like it: with other iterations it is another run.
+    result = _path(baseline.path.parent, case, said["reconstruction"]["iterations"])
+    said["study"] |= {"seed": case[2], "evaluations": PLANS, "confirm": 0, "run_dir": str(result.with_suffix(""))}
     said["model"]["weights"] = str(baseline.baseline)
     said["workers"]["count"] = 1
     said |= {

@@ -76,17 +76,14 @@ class Watcher(threading.Thread):
             os._exit(1)
 
     def _what_is_gone(self) -> tuple[str | None, float]:
-        """And how many seconds it may be gone."""
-        patience = LOST_SECONDS
+        """With the seconds it may be gone for."""
+        gone, patience = None, LOST_SECONDS
         try:
             state = ray.get(self._study.progress.remote(), timeout=ANSWER_SECONDS)
-        except ray.exceptions.GetTimeoutError:  # it has much to do, or begins anew
-            patience = SILENT_SECONDS
-            gone: str | None = "the study does not answer"
-        except Exception:  # it has ended for good, or Ray is ending
+        except Exception as error:  # it has ended for good, or Ray is ending; or it has much to do, or begins anew
             gone = "the study does not answer"
+            patience = SILENT_SECONDS if isinstance(error, ray.exceptions.GetTimeoutError) else LOST_SECONDS
         else:
-            gone = None
             if state["epoch"] != self._epoch:
                 self._epoch = state["epoch"]
                 self._study.expect.remote(dict(self._workers()))
