@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pqsearch.pace import Pace
 from pqsearch.plan import Accuracy
 from pqsearch.target_words import target_short
 from pqsearch.worker_words import cost_short
@@ -48,7 +50,8 @@ class Progress:
         self._lock = threading.Lock()
         self._stage = ""
         self._began = 0.0
-        self._latest = ""
+        self._pace = Pace()
+        self._latest = self._news = ""
         self._shown = ("", 0.0)
 
     def __enter__(self) -> Self:
@@ -72,13 +75,16 @@ class Progress:
             if begins:
                 self._end_stage()
                 self._stage, self._began = stage, now
-            self._latest = stage_line(state)
+            if "eta_seconds" not in state:
+                state = {**state, "eta_seconds": self._pace.left(state, now)}
+            # A forecast that moves is no news.
+            self._latest, self._news = stage_line(state), stage_line({**state, "eta_seconds": None})
             if self._live is not None:
                 self._live.update(live_table(state, now - self._began))
             text, shown = self._shown
             ends = bool(state.get("total")) and state.get("done") == state.get("total")
-            if self._latest != text and (begins or ends or now - shown >= LINE_SECONDS):
-                self._show(self._latest)
+            if self._news != text and (begins or ends or now - shown >= LINE_SECONDS):
+                self._show()
 
     def line(self, text: str) -> None:
         """Say something that is no progress; on a terminal it stays above the table."""
@@ -88,19 +94,19 @@ class Progress:
     def _end_stage(self) -> None:
         if not self._stage:
             return
-        if self._latest != self._shown[0] or self._live is not None:
-            self._show(self._latest, keep=True)
+        if self._news != self._shown[0] or self._live is not None:
+            self._show(keep=True)
         seconds = self._clock() - self._began
         if seconds >= TOLD_SECONDS:
             self._write(f"{self._stage} took {duration(seconds)}", keep=True)
         self._stage = ""
 
-    def _show(self, text: str, keep: bool = False) -> None:
-        if text == self._shown[0]:
-            self._print(text, keep)  # in the log already
+    def _show(self, keep: bool = False) -> None:
+        if self._news == self._shown[0]:
+            self._print(self._latest, keep)  # in the log already
         else:
-            self._write(text, keep)
-        self._shown = (text, self._clock())
+            self._write(self._latest, keep)
+        self._shown = (self._news, self._clock())
 
     def _write(self, text: str, keep: bool = False) -> None:
         self._print(text, keep)
@@ -124,7 +130,7 @@ def stage_line(state: Mapping[str, Any]) -> str:
     stage = state.get("stage", "")
     if stage == "search":
         return search_line(state)
-    words = [stage, f"{state.get('done', 0)}/{state.get('total', 0)} {state.get('unit', 'epochs')}"]
+    words = [stage, f"{_done(state)}/{state.get('total', 0)} {state.get('unit', 'epochs')}"]
     if state.get("running"):
         words.append(f"running {state['running']}")
     if state.get("role"):
@@ -176,7 +182,7 @@ def live_table(state: Mapping[str, Any], seconds: float | None = None) -> Table:
     table.add_row("stage", f"{state.get('stage', '')}{phase}")
     done, total = state.get("done", 0), state.get("total", 0)
     filled = min(30, round(30 * done / total)) if total else 0
-    table.add_row("done", f"{'━' * filled}{'╌' * (30 - filled)} {done}/{total}")
+    table.add_row("done", f"{'━' * filled}{'╌' * (30 - filled)} {_done(state)}/{total}")
     for key in ("running", "failed", "halted", "recomputed", "role"):
         if state.get(key):
             table.add_row(key, str(state[key]))
@@ -199,6 +205,12 @@ def live_table(state: Mapping[str, Any], seconds: float | None = None) -> Table:
     if state.get("eta_seconds") is not None:
         table.add_row("left", duration(state["eta_seconds"]))
     return table
+
+
+def _done(state: Mapping[str, Any]) -> str:
+    """Whole, or in tenths and never more than there is: an epoch that is nearly over is not."""
+    done = state.get("done", 0)
+    return f"{int(done)}" if done == int(done) else f"{math.floor(10 * done) / 10:.1f}"
 
 
 def _costs(state: Mapping[str, Any], best: Mapping[str, Any]) -> list[str]:

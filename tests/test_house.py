@@ -66,6 +66,7 @@ FLOORS = (
         "pqsearch.store",
         "pqsearch.store_owner",
         "pqsearch.store_session",
+        "pqsearch.pace",
         "pqsearch.console",
         "pqsearch.tables",
         "pqsearch.spec_docs",

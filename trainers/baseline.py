@@ -20,6 +20,7 @@ from trainers.distributed import ALONE, World
 from trainers.loop import Diverged, Recipe, Trainer, evaluate
 from trainers.seeds import derive, seeded
 from trainers.task import accuracy_of, task_of
+from trainers.under_way import told
 
 #: In the run directory, until the baseline is trained.
 CHECKPOINT = "baseline-checkpoint.pth"
@@ -69,16 +70,22 @@ def train_baseline(
         how = recipe(settings, loader, seed=derive("baseline", spec.study.seed), task=task)
         trainer = Trainer(model, how, device, world=world)
         checkpoint = folder / CHECKPOINT
-        epoch = resume(trainer, checkpoint, world)["epoch"]
+        epoch: int = resume(trainer, checkpoint, world)["epoch"]
+        reached: dict[str, Any] = {}
+
+        def tell(share: float = 0) -> None:
+            if world.first:
+                progress({"done": epoch + share, "total": settings.epochs, **reached})
+
+        tell()
         while epoch < settings.epochs:
-            loss = one_epoch(trainer, loader, spec, settings, "baseline", "the baseline", epoch)
+            loss = one_epoch(trainer, loader, spec, settings, "baseline", "the baseline", epoch, tell)
             epoch += 1
             if world.first:
                 files.save({**trainer.state(), "epoch": epoch}, checkpoint)
             found = accuracy_of(evaluate(trainer.result, select, task, world)[0])
-            state = {"done": epoch, "total": settings.epochs, "loss": loss}
-            if world.first:
-                progress({**state, "accuracy": found.value, "images": found.images, "deviation": found.deviation})
+            reached = {"loss": loss, "accuracy": found.value, "images": found.images, "deviation": found.deviation}
+            tell()
         made = trainer.result
     if world.first:
         files.save(plain(made), finished)
@@ -119,16 +126,17 @@ def one_epoch(
     key: Key,
     whose: str,
     epoch: int,
+    tell: Callable[[float], None],
 ) -> float:
     """Train as `settings`, of the section `key`, say for the epoch after `epoch` others; returns the mean loss.
 
-    The same order of images for everybody whom the section trains, so that plans differ and not their luck. Raises
-    `TrainingDiverged`, which tells of the training `whose`.
+    The same order of images for everybody whom the section trains, so that plans differ and not their luck. `tell` hears now and
+    then which share of the epoch is done. Raises `TrainingDiverged`, which tells of the training `whose`.
     """
     augment = tuple(spec.data.augment)
     batches = loader.epoch(settings.batch_size, augment, key, spec.study.seed, epoch, share=trainer.share)
     try:
-        return trainer.run(batches)
+        return trainer.run(told(batches, loader.batches_an_epoch(settings.batch_size), tell))
     except Diverged as error:
         raise TrainingDiverged(
             f"{key}.lr: {error} of {whose} (epoch {epoch + 1}), got {settings.lr:g}; lower it"

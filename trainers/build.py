@@ -143,7 +143,7 @@ def _call(
 def load_weights(model: nn.Module, path: str | Path, key: str = "model") -> None:
     """Load a state dict, strictly. `{"state_dict": ...}` and the `module.` of data-parallel training are seen through.
 
-    Raises `UserError` for a missing or unreadable file and for keys that do not fit, naming the first few.
+    Raises `UserError` for a missing or unreadable file, and for keys or values that do not fit, naming the first few.
     """
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
@@ -160,7 +160,7 @@ def load_weights(model: nn.Module, path: str | Path, key: str = "model") -> None
 
 
 def fit_weights(model: nn.Module, state: Mapping[str, torch.Tensor], source: str | Path, key: str = "model") -> None:
-    """Load a state dict from `source`, strictly. Raises `UserError` for keys that do not fit, naming the first few."""
+    """Load a state dict from `source`, strictly. Raises `UserError` for keys that do not fit and for values that are not finite."""
     wanted = model.state_dict()
     # Older checkpoints lack the batch counters, which nothing here depends on.
     counters = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")}
@@ -180,6 +180,13 @@ def fit_weights(model: nn.Module, state: Mapping[str, torch.Tensor], source: str
     if parts:
         raise UserError(
             f"{key}.weights: {source} does not fit the model: it {'; '.join(parts)}; check {key}.name and {key}.options"
+        )
+    # A buffer that the network itself fills with infinities, such as a mask, may hold them.
+    broken = [name for name in wanted if not state[name].isfinite().all() and wanted[name].isfinite().all()]
+    if broken:
+        raise UserError(
+            f"{key}.weights: {source} holds values that are infinite or not a number in {_some(broken)}; take them from before the "
+            "training diverged"
         )
     model.load_state_dict(state)
 

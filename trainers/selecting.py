@@ -89,14 +89,16 @@ def train_and_select(
         # Before the first epoch: what calibration alone gives may be the best there is.
         best.offer(model, select, 0, task, world)
 
-    def tell(**more: Any) -> None:
+    loss: float | None = None
+
+    def tell(share: float = 0) -> None:
         if world.first:
-            progress({"done": epoch, "total": settings.epochs, **best.reached(len(select)), **more})
+            progress({"done": epoch + share, "total": settings.epochs, **best.reached(len(select)), "loss": loss})
 
     tell()
     while epoch < settings.epochs:
         began = time.monotonic()
-        loss = one_epoch(trainer, train, spec, settings, key, role, epoch)
+        loss = one_epoch(trainer, train, spec, settings, key, role, epoch, tell)
         epoch += 1
         best.offer(trainer.result, select, epoch, task, world)
         seconds += time.monotonic() - began
@@ -104,7 +106,7 @@ def train_and_select(
         if world.first:
             own = {"epoch": epoch, "best": best.__dict__, "seconds": seconds, "steps": steps}
             files.save({**trainer.state(), **own}, checkpoint)
-        tell(loss=loss)
+        tell()
     model.load_state_dict(best.weights)
     return Trained(best, seconds, steps)
 

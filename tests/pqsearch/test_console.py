@@ -83,11 +83,31 @@ def test_epochs_fit_a_line() -> None:
     )
 
 
+def test_a_part_of_an_epoch_is_told_in_tenths_and_never_as_more_than_there_is() -> None:
+    for done, told in ((0.04, "0.0"), (1.25, "1.2"), (2.99, "2.9"), (3.0, "3"), (3, "3")):
+        state = {"stage": "baseline", "done": done, "total": 3}
+        assert stage_line(state) == f"baseline {told}/3 epochs"
+        assert f" {told}/3" in _rendered(live_table(state))
+
+
+def test_a_training_says_how_long_it_will_take_and_a_forecast_that_moves_is_no_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    with Progress(clock=clock) as progress:
+        for done in (0, 0.5, 0.5, 0.5, 1):
+            progress.update({"stage": "baseline", "done": done, "total": 4})
+            clock.now += 2 * LINE_SECONDS
+    assert capsys.readouterr().err.splitlines() == [
+        "baseline 0/4 epochs", "baseline 0.5/4 epochs eta 70s", "baseline 1/4 epochs eta 2m", "baseline took 50s",
+    ]  # fmt: skip
+
+
 def test_in_a_pipe_lines_come_first_then_seldom_then_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with Progress(clock=clock) as progress:
         for done in range(13):
-            progress.update({"stage": "search", "done": done, "total": 12})
+            progress.update({"stage": "search", "done": done, "total": 12, "eta_seconds": None})
             clock.now += LINE_SECONDS / 4
     printed = capsys.readouterr().err.splitlines()
     assert printed == [
@@ -113,7 +133,7 @@ def test_a_new_stage_closes_the_one_before_with_its_last_state_and_seconds(capsy
         clock.now += 1
         progress.update({"stage": "search", "done": 0, "total": 9})
     assert capsys.readouterr().err.splitlines() == [
-        "baseline 0/2 epochs", "baseline 1/2 epochs", "baseline took 3s", "search 0/9 running 0",
+        "baseline 0/2 epochs", "baseline 1/2 epochs eta 2s", "baseline took 3s", "search 0/9 running 0",
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import torch
 
 from pqsearch.errors import UserError
 from tests.trainers.small import CPU, same_weights, small_data, small_spec
-from trainers import files
+from trainers import files, under_way
 from trainers.baseline import initial_model, train_baseline
 
 
@@ -16,11 +16,12 @@ class Killed(Exception):
     pass
 
 
-def _train(folder: Path, kill_after: int | None = None, **sections: Any) -> list[dict[str, Any]]:
+def _train(folder: Path, kill_after: int | None = None, parts: bool = False, **sections: Any) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
 
     def progress(state: dict[str, Any]) -> None:
-        told.append(state)
+        if parts or state["done"] == int(state["done"]):
+            told.append(state)
         if state["done"] == kill_after:
             raise Killed
 
@@ -31,10 +32,21 @@ def _train(folder: Path, kill_after: int | None = None, **sections: Any) -> list
 
 
 def test_training_reports_every_epoch_and_leaves_weights_only(tmp_path: Path) -> None:
-    told = _train(tmp_path / "run")
+    begun, *told = _train(tmp_path / "run")
+    assert begun == {"done": 0, "total": 2}
     assert [(state["done"], state["total"], state["images"]) for state in told] == [(1, 2, 60), (2, 2, 60)]
     assert told[1]["loss"] < told[0]["loss"]
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["baseline.pth"]
+
+
+def test_how_far_an_epoch_is_is_told_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_way, "SECONDS", 0.0)
+    told = _train(tmp_path / "run", parts=True)
+    done = [state["done"] for state in told]
+    assert done == sorted(done)
+    for epoch in range(2):
+        assert len({share for share in done if epoch < share < epoch + 1}) > 2
+    assert all(state["loss"] == told[-2]["loss"] for state in told if 1 <= state["done"] < 2)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -45,7 +57,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(tmp_path: Pat
         with pytest.raises(Killed):
             _train(tmp_path / "killed", kill_after=epoch, baseline=section)
     told = _train(tmp_path / "killed", baseline=section)
-    assert [state["done"] for state in told] == [3]
+    assert [state["done"] for state in told] == [2, 3]
     whole, killed = (files.load(tmp_path / name / "baseline.pth") for name in ("whole", "killed"))
     assert same_weights(whole, killed)
 

@@ -34,7 +34,8 @@ def _run(
     told: list[int] = []
 
     def progress(state: dict[str, Any]) -> None:
-        told.append(state["done"])
+        if state["done"] == int(state["done"]):
+            told.append(state["done"])
         if state["done"] == kill_after:
             raise Killed
 

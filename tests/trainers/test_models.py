@@ -163,6 +163,25 @@ def test_weights_that_do_not_fit_are_refused_naming_the_keys_and_nothing_is_load
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+class _Masked(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+
+
+def test_weights_that_are_not_finite_are_refused_and_a_mask_of_the_networks_own_is_not(tmp_path: Path) -> None:
+    state = {key: value.clone() for key, value in _build("digits_net").state_dict().items()}
+    state["linear.bias"][2] = torch.nan
+    state["bn1.running_var"][0] = torch.inf
+    torch.save(state, tmp_path / "diverged.pth")
+    with pytest.raises(UserError, match=r"^model.weights: .*not a number in bn1.running_var, linear.bias; take them"):
+        load_weights(_build("digits_net"), tmp_path / "diverged.pth")
+    masked, other = _Masked(), _Masked()
+    torch.save(masked.state_dict(), tmp_path / "masked.pth")
+    load_weights(other, tmp_path / "masked.pth")
+    assert torch.equal(masked.weight, other.weight) and torch.equal(masked.mask, other.mask)
+
+
 class _Code:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (print, ("run",))
