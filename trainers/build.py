@@ -77,6 +77,11 @@ def _torchvision(name: str, options: Mapping[str, Any], classes: int, key: str) 
         raise UserError(
             f"{key}.name: torchvision has no classification network {name!r}{rooms.nearest(name, known, most=3)}"
         )
+    if options.get("weights"):
+        raise UserError(
+            f"{key}.options.weights: every worker would fetch them, got {options['weights']!r}; set {key}.weights = "
+            f'"{TORCHVISION}{options["weights"]}"'
+        )
     function = models.get_model_builder(name)
     return _call(function, (), {"weights": None, "num_classes": classes, **_quiet(function)}, options, key)
 

@@ -111,6 +111,10 @@ def test_a_function_of_the_users_gets_what_it_takes(folder: str) -> None:
         ("torchvision:resnet19", {}, "model.name: torchvision has no classification network 'resnet19', did you"),
         ("torchvision:resnet18", {"width": 2}, "model.options: the model cannot be built with"),
         ("timm:resnet_18", {}, "model.name: timm has no network 'resnet_18', did you mean 'resnet18'"),
+        (
+            "torchvision:resnet18", {"weights": "IMAGENET1K_V1"},
+            'model.options.weights: every worker would fetch them, got \'IMAGENET1K_V1\'; set model.weights = "torchvision:IMAGENET1K_V1"',
+        ),
         ("timm:resnet18", {"pretrained": True}, "model.options.pretrained: every worker would fetch the weights, got True"),
         ("timm:resnet18", {"widht": 2}, "model.options: the model cannot be built with {'widht': 2}: TypeError"),
         ("digit_net", {}, "model.name: unknown name 'digit_net', did you mean 'digits_net'?"),
