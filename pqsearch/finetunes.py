@@ -143,17 +143,18 @@ def _tell(
     run: RunDirectory,
     todo: list[Job],
     left: set[str],
-    running: int,
+    begun: int,
     epochs: int,
 ) -> None:
-    done = 0
+    done = heard = 0
     latest: dict[str, Any] = {}
     for job in todo:
         seen = run.glance(job.folder(run) / "progress.json") or {}
         done += seen.get("done", 0) if job.role in left else epochs
         if job.role in left and seen:
-            latest = {**seen, "role": job.role}
-    progress({**latest, "stage": "finetune", "done": done, "total": epochs * len(todo), "running": running})
+            latest, heard = {**seen, "role": job.role}, heard + 1
+    # Of those that were handed to Ray some wait for a free processor.
+    progress({**latest, "stage": "finetune", "done": done, "total": epochs * len(todo), "running": min(begun, heard)})
 
 
 def _finetune(spec_values: dict[str, Any], run_dir: str, role: str, plan: dict[str, Any] | None) -> dict[str, Any]:

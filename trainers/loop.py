@@ -35,6 +35,9 @@ STEP_SHARE = 0.1
 #: that even so a few updates take it past zero, where all values are quantised to the same and hardly anything leads back.
 #: To stay above zero is not enough: with a tenth left, most networks that this kills die all the same.
 STEP_LEFT = 0.5
+#: What a whole training leaves of it. Halved by one update after the other a step would come to be zero after all, and what is cut off
+#: at so small a step says no more where it ought to be.
+STEP_FLOOR = 1 / 16
 
 
 class Diverged(FloatingPointError):
@@ -98,6 +101,7 @@ class Trainer:
         if teacher is not None and recipe.feature_distillation:
             self._features = Features(model, teacher, recipe.feature_layers)
         self._steps = [grid.step for _, grid in quantizers(model) if isinstance(grid.step, nn.Parameter)]
+        self._floors = [STEP_FLOOR * step.detach() for step in self._steps]
         groups = parameter_groups(model, recipe.weight_decay, recipe.step_share)
         if recipe.optimizer == "sgd":
             self.optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
@@ -161,7 +165,9 @@ class Trainer:
         return mean
 
     def _update(self) -> None:
-        least = [STEP_LEFT * step.detach() for step in self._steps]
+        least = [
+            (STEP_LEFT * step.detach()).maximum(floor) for step, floor in zip(self._steps, self._floors, strict=True)
+        ]
         if self.recipe.clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
@@ -201,6 +207,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
+            "floors": self._floors,
             **({} if self._average is None else {"average": self._average.state_dict()}),
         }
 
@@ -210,6 +217,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
+        self._floors = [floor.to(self.device) for floor in state["floors"]]
         if self._average is not None:
             self._average.load_state_dict(state["average"])
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainers.calibrators._observe import SMALLEST_STEP
 from trainers.coupling import LAYERS
 from trainers.passing import hooked_pass
 from trainers.quantized import Grid, QuantConv2d, QuantLinear, masked
@@ -85,7 +86,7 @@ def _side(values: Tensor, grid: Grid | None, axis: int) -> Side:
         counts, edges = _histogram(values)
         return Side(32, counts, edges, ranges, zeros)
     noise = (grid(values) - values).double().square()
-    step = grid.step.detach()
+    step = grid.step.detach().clamp_min(SMALLEST_STEP)
     if grid.axis is not None and step.numel() > 1:
         step = step.view([-1 if place == grid.axis % values.ndim else 1 for place in range(values.ndim)])
     counts, edges = _histogram(values / step)

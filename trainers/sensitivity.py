@@ -12,6 +12,7 @@ What batch norm takes back when it is re-estimated after rounding, a scale and a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, Literal, cast
 
 import torch
@@ -53,7 +54,7 @@ def expected_losses(
         layers = _observed(model, traced, batch, number_of_batch)
         for number, change in enumerate(changes):
             if change.kind == "prune_rate":
-                moved = _pruning(model, traced, scores, layers, change)
+                moved = _pruning(traced, scores, layers, change)
             elif change.kind == "sparsity":
                 moved = _zeroing(model, layers, change, pattern_of(sparsity_pattern) or Pattern())
             else:
@@ -64,11 +65,43 @@ def expected_losses(
 
 
 class _Layer:
-    """What one forward and one backward pass showed of a layer."""
+    """What one forward and one backward pass showed of a layer, each time it was used.
 
-    def __init__(self, inputs: Tensor, outputs: Tensor) -> None:
-        self.inputs, self.outputs = inputs, outputs
-        self.gradient = torch.zeros_like(outputs)
+    `read` (images, input channels) is g . d when the layer no longer sees a channel: the backward pass has it on its way.
+    """
+
+    outputs: Tensor
+    gradient: Tensor
+    read: Tensor
+
+    def __init__(self, inputs: Tensor) -> None:
+        self.inputs = inputs
+
+    def unread(self, gradient: Tensor) -> None:
+        """Take in the gradient of the inputs through this layer alone."""
+        lost = -gradient * self.inputs
+        self.read = lost.flatten(2).sum(2) if lost.ndim == 4 else lost.flatten(1, -2).sum(1) if lost.ndim > 2 else lost
+
+    @cached_property
+    def shape_of_outputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of convolutions: outputs less the mean of their channel, its sum of squares (channels,), and g's sum and g . those outputs
+        (images, channels).
+        """
+        centred = self.outputs - self.outputs.mean((0, 2, 3), keepdim=True)
+        squares = centred.square().sum((0, 2, 3)).clamp_min(1e-12)
+        return centred, squares, self.gradient.sum((2, 3)), (self.gradient * centred).sum((2, 3))
+
+    def moved(self, change: Tensor) -> Tensor:
+        """g . d of each image (images,), for a change of the outputs less the scale and the shift of each channel that come closest
+        to it.
+        """
+        if change.ndim != 4:
+            return (self.gradient * change).flatten(1).sum(1)
+        # Sums over places instead of d itself: large networks pay for every pass over their outputs.
+        centred, squares, gradient, along = self.shape_of_outputs
+        scale = (change * centred).sum((0, 2, 3)) / squares
+        moved = (self.gradient * change).sum((2, 3)) - change.mean((0, 2, 3)) * gradient - scale * along
+        return moved.sum(1)
 
 
 def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> dict[str, list[_Layer]]:
@@ -76,20 +109,30 @@ def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> d
     found: dict[str, list[_Layer]] = {layer.name: [] for layer in traced.info.layers}
     handles = []
 
-    def watch(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            # Weights are frozen: gradients flow from here on, and the outputs are where they are wanted.
-            if not output.requires_grad:
-                output.requires_grad_(True)
-            layer = _Layer(inputs[0].detach(), output.detach())
-            output.register_hook(lambda gradient: layer.gradient.copy_(gradient))
+    def watch(name: str) -> None:
+        def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            # Weights are frozen, so that gradients have to begin at the first layers' inputs. Of an input that others read as well, what
+            # comes back through this layer alone.
+            inside = (
+                inputs[0].view_as(inputs[0]) if inputs[0].requires_grad else inputs[0].detach().requires_grad_(True)
+            )
+            layer = _Layer(inside.detach())
+            inside.register_hook(layer.unread)
             found[name].append(layer)
+            return inside, *inputs[1:]
+
+        def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            layer = found[name][-1]
+            layer.outputs, layer.gradient = output.detach(), torch.zeros_like(output)
+            output.register_hook(layer.gradient.copy_)
             return output.clone()  # what comes next may work in place
 
-        return hook
+        module = model.get_submodule(name)
+        handles.append(module.register_forward_pre_hook(before))
+        handles.append(module.register_forward_hook(after))
 
     for name in found:
-        handles.append(model.get_submodule(name).register_forward_hook(watch(name)))
+        watch(name)
     try:
         answers = model(images) / TEMPERATURE
         drawn = torch.multinomial(
@@ -133,7 +176,7 @@ def _rounding(
                     after = _apply(module, layer.inputs, rounded(weight) - weight)
                 else:
                     after = _apply(module, rounded(layer.inputs) - layer.inputs, weight)
-                moved.append(_along(layer.gradient, _without_affine(layer, after)))
+                moved.append(layer.moved(after))
     return torch.stack(moved).sum(0)
 
 
@@ -143,17 +186,11 @@ def _zeroing(model: nn.Module, layers: dict[str, list[_Layer]], change: Change, 
     module = cast("nn.Conv2d | nn.Linear", model.get_submodule(change.name))
     weight = module.weight.detach()
     gone = -weight * ~mask_of(weight, change.value, pattern)
-    moved = [
-        _along(layer.gradient, _without_affine(layer, _apply(module, layer.inputs, gone)))
-        for layer in layers[change.name]
-    ]
+    moved = [layer.moved(_apply(module, layer.inputs, gone)) for layer in layers[change.name]]
     return torch.stack(moved).sum(0)
 
 
-@torch.no_grad()
-def _pruning(
-    model: nn.Module, traced: Traced, scores: dict[str, Tensor], layers: dict[str, list[_Layer]], change: Change
-) -> Tensor:
+def _pruning(traced: Traced, scores: dict[str, Tensor], layers: dict[str, list[_Layer]], change: Change) -> Tensor:
     """g . d of each image when a group loses channels: what all its readers no longer see."""
     masks = kept_masks(traced, keep_indices(traced, Plan({change.name: change.value}), scores))
     total: Tensor | None = None
@@ -161,12 +198,9 @@ def _pruning(
         stays = picked(traced.inputs.get(name), masks)
         if stays is None:
             continue
-        module = cast("nn.Conv2d | nn.Linear", model.get_submodule(name))
         for layer in used:
-            gone = (~stays).to(layer.inputs)
-            gone = gone.view(-1, 1, 1) if isinstance(module, nn.Conv2d) else gone
             # Channels that are gone are gone from the residual sum too: batch norm cannot bring them back.
-            one = _along(layer.gradient, _apply(module, -layer.inputs * gone, module.weight))
+            one = layer.read[:, ~stays].sum(1)
             total = one if total is None else total + one
     if total is None:  # channels that nothing reads
         return torch.zeros(1)
@@ -177,18 +211,3 @@ def _apply(module: nn.Conv2d | nn.Linear, inputs: Tensor, weight: Tensor) -> Ten
     if isinstance(module, nn.Conv2d):
         return module._conv_forward(inputs, weight, None)
     return functional.linear(inputs, weight)
-
-
-def _without_affine(layer: _Layer, change: Tensor) -> Tensor:
-    """A change of convolution outputs less the scale and the shift of each channel that come closest to it."""
-    if change.ndim != 4:
-        return change
-    outputs = layer.outputs - layer.outputs.mean((0, 2, 3), keepdim=True)
-    change = change - change.mean((0, 2, 3), keepdim=True)
-    scale = (change * outputs).sum((0, 2, 3)) / outputs.square().sum((0, 2, 3)).clamp_min(1e-12)
-    return change - scale.view(1, -1, 1, 1) * outputs
-
-
-def _along(gradient: Tensor, change: Tensor) -> Tensor:
-    """g . d of each image (batch,)."""
-    return (gradient * change).flatten(1).sum(1)

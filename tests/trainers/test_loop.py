@@ -89,6 +89,34 @@ def test_however_hard_it_is_pushed_a_step_keeps_half_of_itself_in_an_update(
         assert torch.equal(step.detach(), start / 8)
 
 
+def test_however_long_it_is_pushed_a_step_keeps_a_sixteenth_of_what_it_was_when_the_training_began(
+    tmp_path: Path,
+) -> None:
+    net = _quantised_net()
+    before = [step.detach().clone() for step in step_parameters(net)]
+    recipe = Recipe(steps=100, lr=10.0)
+
+    def push(net: nn.Module) -> None:
+        for step in step_parameters(net):
+            step.register_hook(lambda gradient: torch.full_like(gradient, 1e4))
+
+    push(net)
+    trainer = Trainer(net, recipe, CPU)
+    trainer.run(_batches(3))
+    files.save(trainer.state(), tmp_path / "state.pth")
+    again = _quantised_net()
+    with torch.no_grad():
+        for step in step_parameters(again):
+            step.mul_(3)  # where it begins does not count: that is when the training went on
+    push(again)
+    resumed = Trainer(again, recipe, CPU)
+    resumed.restore(files.load(tmp_path / "state.pth"))
+    for one in (trainer, resumed):
+        one.run(_batches(20))
+        for step, start in zip(step_parameters(one.model), before, strict=True):
+            assert torch.equal(step.detach(), start / 16)
+
+
 def test_steps_that_keep_half_of_themselves_are_trained_as_without_that_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     def trained() -> list[torch.Tensor]:
         net = _quantised_net()
