@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from pqsearch.errors import UserError
-from pqsearch.open_study import seeds, target_of
+from pqsearch.estimate import estimate, time_table
+from pqsearch.open_study import target_of
 from pqsearch.pipeline import bare_model
-from pqsearch.plan import Item, Plan
+from pqsearch.plan import Plan
 from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared, prepare
 from pqsearch.rebuild import module_of
@@ -23,16 +21,11 @@ from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import Spec, load_spec
 from pqsearch.store_session import examine
 from pqsearch.store_url import is_url
-from pqsearch.study_state import expected_repeats
 from pqsearch.summary import warnings
 from pqsearch.tables import budgets_table, layers_table
-from pqsearch.worker_words import estimate_line
-from trainers.baseline import initial_model
 from trainers.device import pick, set_threads
 from trainers.full import evaluate_test
 from trainers.measure import measure
-
-TIMED_STEPS = 8
 
 
 def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] = print) -> Prepared:
@@ -73,59 +66,6 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
         say(time_table(estimate(prepared), spec.workers.price))
     say("check    passed: nothing was trained")
     return prepared
-
-
-def estimate(prepared: Prepared) -> dict[str, float]:
-    """Seconds that each stage of a run will take on the asked workers, from one evaluation measured here; under "workers"
-    those of all workers together in evaluations and full fine-tunes.
-    """
-    from trainers.full import time_step
-    from trainers.proxy import evaluate as evaluate_item
-    from trainers.proxy import make_context
-
-    spec = prepared.spec
-    set_threads(spec.workers.cpus)
-    device = pick(spec.workers.gpus)
-    plan = prepared.space.decode(seeds(prepared.space)[0].genes)
-    with tempfile.TemporaryDirectory() as folder:
-        baseline = Path(folder) / "baseline.pth"
-        torch.save(initial_model(spec, prepared.dataset).state_dict(), baseline)
-        context = make_context(spec, prepared.dataset, prepared.splits, baseline, Path(folder), device)
-        one = 0.0
-        for repeat in range(2):  # the first one pays for warming up
-            began = time.monotonic()
-            start = None
-            for rung in range(len(spec.rungs)):
-                last = rung == len(spec.rungs) - 1
-                result = evaluate_item(context, Item(0, "candidate", plan, rung, repeat, start, last))
-                start = result.weights
-            one = time.monotonic() - began
-        plan_step = time_step(context, plan, spec.finetune.batch_size, TIMED_STEPS)
-        # The baseline has the machine to itself.
-        set_threads(spec.workers.count * spec.workers.cpus)
-        float_step = time_step(context, None, spec.baseline.batch_size, TIMED_STEPS)
-    images, count = len(prepared.splits.train), spec.workers.count
-    confirms = expected_repeats(spec.study.model_dump())
-    search = one * (spec.study.evaluations + confirms) / count
-    if spec.study.hours:
-        search = min(search, spec.study.hours * 3600)
-    steps = spec.finetune.epochs * math.ceil(images / spec.finetune.batch_size)
-    trainings = spec.finetune.top_k + (3 if spec.finetune.compare else 0)
-    return {
-        "one evaluation": one,
-        "baseline": spec.baseline.epochs * math.ceil(images / spec.baseline.batch_size) * float_step,
-        "search": search,
-        "finetune": steps * plan_step * math.ceil(trainings / count),
-        "workers": search * count + steps * plan_step * trainings,
-    }
-
-
-def time_table(seconds: Mapping[str, float], price: float | None = None) -> str:
-    """What `estimate` gives, for reading; `price` is that of a worker hour."""
-    lines = [f"time     {key}: {value:.1f} s" for key, value in seconds.items() if key != "workers"]
-    total = sum(seconds[stage] for stage in ("baseline", "search", "finetune"))
-    lines.append(f"time     whole run: about {total / 60:.1f} min on the asked workers")
-    return "\n".join([*lines, f"workers  {estimate_line(seconds['workers'], price)}"])
 
 
 def network_of(target: str | Path, overrides: Sequence[str] = ()) -> tuple[Prepared, nn.Module]:

@@ -123,6 +123,7 @@ FLOORS = (
         "pqsearch.latency",
         "pqsearch.pipeline",
         "pqsearch.in_memory",
+        "pqsearch.estimate",
         "pqsearch.check",
         "pqsearch.applying",
         "pqsearch.merging",

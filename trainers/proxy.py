@@ -219,20 +219,23 @@ def compare(before: NDArray[Any], after: NDArray[Any]) -> dict[str, Any]:
 def _expected(context: Context, item: Item) -> Result:
     seconds: dict[str, float] = {}
     images, _ = context.train.sample(context.spec.sensitivity.images, "sensitivity")
-    # A layer's inputs, outputs and gradients are held at once.
-    size = max(1, evaluation_batch(context.dataset.input_shape, context.device) // 2)
     with _timed(seconds, "gradients"):
         expected = expected_losses(
             context.baseline,
             context.traced,
             context.scores,
-            images.split(size),
+            images.split(gradient_batch(context)),
             item.changes,
             quantizer=context.spec.quantizer.name,
             quantizer_options=context.spec.quantizer.options,
             sparsity_pattern=context.spec.space.sparsity_pattern,
         )
     return Result(item.id, item.rung, item.repeat, None, None, seconds, expected=tuple(expected))
+
+
+def gradient_batch(context: Context) -> int:
+    """Images that gradients are looked at of at once: inputs, outputs and gradients of every layer are held together."""
+    return max(1, evaluation_batch(context.dataset.input_shape, context.device) // 2)
 
 
 def _out_of_memory(error: MemoryError | RuntimeError) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pqsearch.check import time_table
 from pqsearch.cli import main
+from pqsearch.estimate import time_table
 from pqsearch.run_dir import RunDirectory
 from pqsearch.study import read_study
 from pqsearch.worker_time import worker_time, worker_time_of
