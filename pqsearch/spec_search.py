@@ -128,8 +128,8 @@ class SensitivitySpec(Section):
 
     source: Literal["gradients", "table", "none"] = Field(
         "gradients",
-        description="`gradients`: one backward pass and every level rounded once, seconds for a small network, a minute for a "
-        "ResNet-50. `table`: every level of every knob alone, calibrated and scored. `none`.",
+        description="`gradients`: one backward pass and every level rounded once, seconds for a small network, on two cores "
+        "minutes for a ResNet-50. `table`: every level of every knob alone, calibrated and scored. `none`.",
     )
     images: int = Field(128, ge=1, description="Training images that `gradients` looks at.")
 
