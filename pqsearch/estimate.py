@@ -44,18 +44,18 @@ def estimate(prepared: Prepared) -> dict[str, float]:
         set_threads(spec.workers.count * spec.workers.cpus)
         float_step = time_step(context, None, spec.baseline.batch_size, TIMED_STEPS)
     images, count = len(prepared.splits.train), spec.workers.count
-    confirms = expected_repeats(spec.study.model_dump())
+    plans = one * (spec.study.evaluations + expected_repeats(spec.study.model_dump()))
     # One worker prices all changes by gradients, while the others wait.
-    alone = spec.sensitivity.source == "gradients"
-    search = one * (spec.study.evaluations + confirms) / count + sensitivity / (1 if alone else count)
+    ahead = sensitivity / (1 if spec.sensitivity.source == "gradients" else count)
+    search = plans / count + ahead
     if spec.study.hours:
         search = min(search, spec.study.hours * 3600)
     steps = spec.finetune.epochs * math.ceil(images / spec.finetune.batch_size)
     trainings = spec.finetune.top_k + (3 if spec.finetune.compare else 0)
-    evaluations = min(one * (spec.study.evaluations + confirms) + sensitivity, search * count)
+    evaluations = min(plans + sensitivity, search * count)
     return {
         "one evaluation": one,
-        "sensitivity": sensitivity / (1 if alone else count),
+        "sensitivity": ahead,
         "baseline": spec.baseline.epochs * math.ceil(images / spec.baseline.batch_size) * float_step,
         "search": search,
         "finetune": steps * plan_step * math.ceil(trainings / count),

@@ -74,13 +74,14 @@ class _Layer:
     gradient: Tensor
     read: Tensor
 
-    def __init__(self, inputs: Tensor) -> None:
-        self.inputs = inputs
+    def __init__(self, inputs: Tensor, convolves: bool) -> None:
+        self.inputs, self.convolves = inputs, convolves
 
     def unread(self, gradient: Tensor) -> None:
         """Take in the gradient of the inputs through this layer alone."""
         lost = -gradient * self.inputs
-        self.read = lost.flatten(2).sum(2) if lost.ndim == 4 else lost.flatten(1, -2).sum(1) if lost.ndim > 2 else lost
+        # Linear layers have their channels last, whatever comes before: some see images of (height, width, channels).
+        self.read = lost.sum((2, 3)) if self.convolves else lost.reshape(len(lost), -1, lost.shape[-1]).sum(1)
 
     @cached_property
     def shape_of_outputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -95,7 +96,7 @@ class _Layer:
         """g . d of each image (images,), for a change of the outputs less the scale and the shift of each channel that come closest
         to it.
         """
-        if change.ndim != 4:
+        if not self.convolves:
             return (self.gradient * change).flatten(1).sum(1)
         # Sums over places instead of d itself: large networks pay for every pass over their outputs.
         centred, squares, gradient, along = self.shape_of_outputs
@@ -116,7 +117,7 @@ def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> d
             inside = (
                 inputs[0].view_as(inputs[0]) if inputs[0].requires_grad else inputs[0].detach().requires_grad_(True)
             )
-            layer = _Layer(inside.detach())
+            layer = _Layer(inside.detach(), isinstance(module, nn.Conv2d))
             inside.register_hook(layer.unread)
             found[name].append(layer)
             return inside, *inputs[1:]

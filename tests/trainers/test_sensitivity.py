@@ -119,7 +119,7 @@ def _by_hand(model: nn.Module, shape: tuple[int, ...], change: Change) -> float:
         if change.kind == "prune_rate":
             if masks[name] is None:
                 continue
-            stays = masks[name].view(-1, 1, 1) if inputs.ndim == 4 else masks[name]
+            stays = masks[name].view(-1, 1, 1) if isinstance(layer, nn.Conv2d) else masks[name]
             d = layer(inputs * stays) - whole
         elif name != change.name:
             continue
@@ -131,7 +131,7 @@ def _by_hand(model: nn.Module, shape: tuple[int, ...], change: Change) -> float:
             if role == "weight":
                 layer.weight.copy_(rounded(weight))
             d = layer(inputs if role == "weight" else rounded(inputs)) - whole
-            for channel in range(d.shape[1]) if d.ndim == 4 else ():
+            for channel in range(d.shape[1]) if isinstance(layer, nn.Conv2d) else ():
                 basis = torch.stack([whole[:, channel].flatten(), torch.ones(whole[:, channel].numel())], 1).double()
                 one = d[:, channel].flatten().double()
                 left = one - basis @ torch.linalg.lstsq(basis, one[:, None]).solution[:, 0]
@@ -148,6 +148,32 @@ def test_costs_are_those_of_the_changes_made_in_full(name: str) -> None:
     wanted = [_by_hand(copy.deepcopy(model), shape, change) for change in changes]
     assert found == pytest.approx(wanted, rel=1e-3, abs=1e-12)
     assert max(wanted) > 1e-6
+
+
+class _ChannelsLast(nn.Module):
+    """Linear layers that see (height, width, channels)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.up, self.down, self.head = (
+            nn.Conv2d(3, 6, 3),
+            nn.Linear(6, 12),
+            nn.Linear(12, 6),
+            nn.Linear(6, 4),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.down(self.up(self.conv(x).permute(0, 2, 3, 1)).relu()).mean((1, 2)))
+
+
+def test_channels_that_come_last_are_priced_as_channels() -> None:
+    torch.manual_seed(0)
+    model, shape = _ChannelsLast(), (3, 8, 8)
+    changes = _all_changes(model, shape)
+    assert ("prune_rate", "up") in [(change.kind, change.name) for change in changes]
+    found = _expected(copy.deepcopy(model), shape, changes)
+    wanted = [_by_hand(copy.deepcopy(model), shape, change) for change in changes]
+    assert found == pytest.approx(wanted, rel=1e-3, abs=1e-12)
 
 
 def test_a_batch_more_is_averaged_in() -> None:
