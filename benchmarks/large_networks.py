@@ -1,13 +1,15 @@
 """ResNet-50 and MobileNetV2 at 224 pixels: a candidate by phase, a worker's memory, and training beside plain torch.
 
-    python benchmarks/large_networks.py [--networks resnet50 mobilenet_v2] [--steps 5] [--json FILE]
+    python benchmarks/large_networks.py [--networks resnet50 mobilenet_v2] [--steps 5] [--compile] [--json FILE]
 
 Images are noise: what is measured does not depend on them. Each network has a process of its own, with as many torch threads as the
-machine has cores, and batches of 16. Steps of plain torch, of ours in float, and of ours with 4-bit fake quantisation take turns.
+machine has cores, and batches of 16. Steps of plain torch, of ours in float, and of ours with 4-bit fake quantisation take turns,
+with `--compile` (which wants a C++ compiler and minutes) also those that torch has compiled.
 """
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import statistics
@@ -15,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +63,7 @@ def spec_of(network: str, folder: Path) -> Spec:
     )  # fmt: skip
 
 
-def steps_beside_plain_torch(network: str, steps: int) -> list[Row]:
+def steps_beside_plain_torch(network: str, steps: int, compiled: bool = False) -> list[Row]:
     """Seconds of a training step, as ratios of turns next to each other."""
     torch.manual_seed(0)
     images = torch.randn(BATCH, *SHAPE).contiguous(memory_format=torch.channels_last)
@@ -84,12 +87,19 @@ def steps_beside_plain_torch(network: str, steps: int) -> list[Row]:
     quantised = compress(whole, plan, traced=traced).to(memory_format=torch.channels_last).requires_grad_(True)
     calibrate_steps(quantised, images)
     recipe = Recipe(steps=steps + 1, lr=0.01, amp=False)
-    ours, fake = (Trainer(model, recipe, torch.device("cpu")) for model in (fresh(), quantised))
-    turns: dict[str, Callable[[], object]] = {
-        "plain": plain_step,
-        "ours": lambda: ours.run([(images, labels)]),
-        "quantised": lambda: fake.run([(images, labels)]),
-    }
+
+    def step_of(model: Any, recipe: Recipe = recipe) -> Callable[[], object]:
+        trainer = Trainer(model, recipe, torch.device("cpu"))
+        return lambda: trainer.run([(images, labels)])
+
+    turns = {"plain": plain_step, "ours": step_of(fresh())}
+    if compiled:
+        in_code = replace(recipe, compiled=True)
+        turns |= {
+            "compiled": step_of(fresh(), in_code),
+            "quantised, compiled": step_of(copy.deepcopy(quantised), in_code),
+        }
+    turns["quantised"] = step_of(quantised)
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for turn in range(steps + 1):
         for name, step in turns.items():
@@ -101,32 +111,39 @@ def steps_beside_plain_torch(network: str, steps: int) -> list[Row]:
     def ratio(name: str, other: str) -> float:
         return statistics.median(one / two for one, two in zip(seconds[name], seconds[other], strict=True))
 
-    return [
+    rows = [
         Row(f"{network}: a float step of plain torch", statistics.median(seconds["plain"]), "s"),
         at_most(f"{network}: ours in float beside it", ratio("ours", "plain"), "times", MOST_STEP),
         Row(f"{network}: ours with 4-bit fake quantisation beside ours in float", ratio("quantised", "ours"), "times"),
     ]
+    if compiled:
+        rows += [
+            Row(f"{network}: ours in float, compiled, beside ours in float", ratio("compiled", "ours"), "times"),
+            Row(f"{network}: that with 4-bit fake quantisation", ratio("quantised, compiled", "ours"), "times"),
+        ]
+    return rows
 
 
-def _measured(network: str, steps: int) -> list[Row]:
+def _measured(network: str, steps: int, compiled: bool) -> list[Row]:
     threads = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(
             network, spec_of(network, Path(folder)), 3,
             threads=threads, most_bytes=MOST_BYTES, most_surgery=MOST_SURGERY,
         )  # fmt: skip
-    return rows + steps_beside_plain_torch(network, steps)
+    return rows + steps_beside_plain_torch(network, steps, compiled)
 
 
 def main() -> int:
     parser = json_argument(__doc__ or "")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--steps", type=int, default=5, help="training steps of each kind that are timed")
+    parser.add_argument("--compile", action="store_true", help="time compiled steps too")
     options = parser.parse_args()
     rows: list[Row] = []
     for network in options.networks:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            rows += pool.apply(_measured, (network, options.steps))
+            rows += pool.apply(_measured, (network, options.steps, options.compile))
     return report(rows, options.json)
 
 

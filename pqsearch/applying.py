@@ -49,7 +49,7 @@ def apply_plan(plan_file: str | Path, spec: Spec, out: str | Path) -> dict[str, 
     select = Loader(prepared.dataset, prepared.splits.select, device)
     before, _ = evaluate(context.baseline, select, context.task)
     model = compressed(context, plan).to(device)
-    calibrate(context, model, max(rung.images for rung in spec.rungs))
+    calibrate(context, model, spec.calibration_images)
     after, _ = evaluate(model, select, context.task)
     costs = measure(model, prepared.dataset.input_shape)
     with writable(folder):

@@ -64,6 +64,8 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
         say(f"warning  {text}")
     if measure_time:
         say(time_table(estimate(prepared), spec.workers.price))
+        if spec.reconstruction is not None:
+            say(f"time     not in these: reconstruction by {spec.reconstruction.calibrator} before each full fine-tune")
     say("check    passed: nothing was trained")
     return prepared
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from pqsearch.open_study import probing, seeds
 from pqsearch.plan import Change, Item, Plan
 from pqsearch.prepare import Prepared
+from pqsearch.spec_network import TrainSpec
 from pqsearch.study_state import expected_repeats
 from pqsearch.worker_words import estimate_line
 from trainers.baseline import initial_model
@@ -37,39 +39,55 @@ def estimate(prepared: Prepared) -> dict[str, float]:
         torch.save(initial_model(spec, prepared.dataset).state_dict(), baseline)
         context = make_context(spec, prepared.dataset, prepared.splits, baseline, Path(folder), device)
         _evaluation(context, plan, 0)  # pays for warming up
-        one = _evaluation(context, plan, 1)
+        one, phases = _evaluation(context, plan, 1)
         sensitivity = _sensitivity(context, prepared, plan)
-        plan_step = time_step(context, plan, spec.finetune.batch_size, TIMED_STEPS)
+        plan_step = time_step(context, plan, spec.finetune, TIMED_STEPS)
         # The baseline has the machine to itself.
         set_threads(spec.workers.count * spec.workers.cpus)
-        float_step = time_step(context, None, spec.baseline.batch_size, TIMED_STEPS)
-    images, count = len(prepared.splits.train), spec.workers.count
+        float_step = time_step(context, None, spec.baseline, TIMED_STEPS)
+    rungs, images, count = spec.rungs, len(prepared.splits.train), spec.workers.count
+    score = phases["score"] / (len(rungs) * len(prepared.splits.score))
+    calibrated = sum(min(rung.images, images) for index, rung in enumerate(rungs) if spec.calibrates(index))
+    calibration = phases["calibrate"] * min(spec.calibration_images, images) / calibrated
     plans = one * (spec.study.evaluations + expected_repeats(spec.study.model_dump()))
     # One worker prices all changes by gradients, while the others wait.
     ahead = sensitivity / (1 if spec.sensitivity.source == "gradients" else count)
     search = plans / count + ahead
     if spec.study.hours:
         search = min(search, spec.study.hours * 3600)
-    steps = spec.finetune.epochs * math.ceil(images / spec.finetune.batch_size)
+    training = _training(prepared, spec.finetune, plan_step, score)
+    if spec.reconstruction is None:
+        training += calibration
     trainings = spec.finetune.top_k + (3 if spec.finetune.compare else 0)
+    together = max(1, count // spec.finetune.workers)
     evaluations = min(plans + sensitivity, search * count)
     return {
         "one evaluation": one,
         "sensitivity": ahead,
-        "baseline": spec.baseline.epochs * math.ceil(images / spec.baseline.batch_size) * float_step,
+        "baseline": _training(prepared, spec.baseline, float_step, score),
         "search": search,
-        "finetune": steps * plan_step * math.ceil(trainings / count),
-        "workers": evaluations + steps * plan_step * trainings,
+        "finetune": training * math.ceil(trainings / together),
+        "workers": evaluations + training * trainings * spec.finetune.workers,
     }
 
 
-def _evaluation(context: Context, plan: Plan, repeat: int) -> float:
-    """Seconds of a plan on all rungs."""
-    began, start = time.monotonic(), None
+def _evaluation(context: Context, plan: Plan, repeat: int) -> tuple[float, Counter[str]]:
+    """Seconds of a plan on all rungs, and by phase."""
+    began, start, phases = time.monotonic(), None, Counter[str]()
     for rung in range(len(context.spec.rungs)):
         last = rung == len(context.spec.rungs) - 1
-        start = evaluate(context, Item(0, "candidate", plan, rung, repeat, start, last)).weights
-    return time.monotonic() - began
+        result = evaluate(context, Item(0, "candidate", plan, rung, repeat, start, last))
+        start = result.weights
+        phases.update(result.seconds)
+    return time.monotonic() - began, phases
+
+
+def _training(prepared: Prepared, settings: TrainSpec, step: float, score: float) -> float:
+    """Seconds of a training whose steps take `step` and whose scored images take `score`: selecting after every epoch, and one test."""
+    splits = prepared.splits
+    steps = settings.epochs * math.ceil(len(splits.train) / settings.batch_size)
+    scored = len(splits.select) * (settings.epochs + 1) + len(prepared.dataset.test_labels)
+    return steps * step + scored * score
 
 
 def _sensitivity(context: Context, prepared: Prepared, plan: Plan) -> float:

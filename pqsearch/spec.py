@@ -95,6 +95,17 @@ class Spec(Section):
     def run_dir(self) -> str:
         return self.study.run_dir or f"runs/{self.study.name}"
 
+    def calibrates(self, rung: int) -> bool:
+        """Whether plans are calibrated on that rung. Without a calibrating rung the first one does it all the same: steps must start
+        somewhere.
+        """
+        return rung == 0 or self.rungs[rung].kind == "calibrate"
+
+    @property
+    def calibration_images(self) -> int:
+        """Of the rungs that calibrate, the most images one takes: what calibrates where no rung is climbed."""
+        return max(rung.images for index, rung in enumerate(self.rungs) if self.calibrates(index))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain TOML values; keys that are not set are left out."""
         return self.model_dump(exclude_none=True)

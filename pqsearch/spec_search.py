@@ -150,7 +150,9 @@ class RungSpec(Section):
     kind: Literal["calibrate", "few_shot", "fine_tune"] = Field(
         description="`calibrate`: batch norm and steps from data, no training. `few_shot`: trains these. `fine_tune`: trains all."
     )
-    images: int = Field(512, ge=2, description="Training images that calibrate.")
+    images: int = Field(
+        512, ge=2, description="Training images that calibrate, on the first rung and where `kind` says so."
+    )
     steps: int = Field(0, ge=0, description="Training steps.")
     lr: float = Field(0.01, gt=0, description="Peak learning rate of the steps.")
     batch_size: int = Field(64, ge=2, description="Images a step.")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pqsearch.plan import Accuracy, Plan
-from pqsearch.spec_network import FinetuneSpec
+from pqsearch.spec_network import FinetuneSpec, TrainSpec
 from trainers import files
 from trainers.baseline import recipe
 from trainers.calibrators._work import Work
@@ -59,25 +59,11 @@ def finetune(
             progress({"done": 0, "total": settings.epochs, "reconstructed": [done, total]})
 
     if spec.reconstruction is None or plan is None or world.agreed(checkpoint.is_file):
-        calibrate(context, model, max(rung.images for rung in spec.rungs))
+        calibrate(context, model, spec.calibration_images)
     else:
         reconstruct(context, model, spec.reconstruction, Work(reconstructed, kept if world.first else None))
     select = Loader(context.dataset, context.splits.select, context.device)
-    # The float network too learns from itself as it was: the same training for everyone.
-    taught = bool(settings.distillation or settings.feature_distillation)
-    teacher = context.baseline if taught else None
-    if taught and settings.teacher is not None:
-        teacher = teacher_of(settings.teacher, context.dataset).to(context.device).to(memory_format=torch.channels_last)
-    more = {
-        "distillation": settings.distillation,
-        "temperature": settings.temperature,
-        "feature_distillation": settings.feature_distillation,
-        "feature_layers": tuple(settings.feature_layers),
-        "step_share": settings.quantizer_lr,
-        "seed": spec.study.seed,
-        "task": context.task,
-        "frozen_norms": settings.freeze_batch_norm,
-    }
+    teacher, more = _lessons(context, settings)
     trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher, world)
     trained = train_and_select(
         trainer, model, context.train, select, spec, settings, "finetune", role, checkpoint, context.task, progress, world
@@ -150,13 +136,38 @@ def _accuracy(name: str, found: Accuracy) -> dict[str, Any]:
     }
 
 
-def time_step(context: Context, plan: Plan | None, batch_size: int, steps: int) -> float:
-    """Seconds of one training step of a plan (None: of the float network), the mean of `steps`."""
+def _lessons(context: Context, settings: FinetuneSpec) -> tuple[nn.Module | None, dict[str, Any]]:
+    """Who teaches a full fine-tune, and what the recipe says beyond that of a baseline."""
+    # The float network too learns from itself as it was: the same training for everyone.
+    taught = bool(settings.distillation or settings.feature_distillation)
+    teacher = context.baseline if taught else None
+    if taught and settings.teacher is not None:
+        teacher = teacher_of(settings.teacher, context.dataset).to(context.device).to(memory_format=torch.channels_last)
+    return teacher, {
+        "distillation": settings.distillation,
+        "temperature": settings.temperature,
+        "feature_distillation": settings.feature_distillation,
+        "feature_layers": tuple(settings.feature_layers),
+        "step_share": settings.quantizer_lr,
+        "seed": context.spec.study.seed,
+        "task": context.task,
+        "frozen_norms": settings.freeze_batch_norm,
+    }
+
+
+def time_step(context: Context, plan: Plan | None, settings: TrainSpec, steps: int) -> float:
+    """Seconds of one training step as `settings` say, of a plan (None: of the float network), the mean of `steps`.
+
+    Where processes share every batch it is one process's part of it.
+    """
     model = compressed(context, plan or Plan())
     calibrate(context, model, context.spec.rungs[0].images)
-    settings = context.spec.finetune.model_copy(update={"epochs": 1, "batch_size": batch_size})
-    trainer = Trainer(model, recipe(settings, context.train, task=context.task), context.device)
-    images, labels = context.train.sample(batch_size, "timing", derive("timing"))
+    settings = settings.model_copy(update={"epochs": 1, "sync_batch_norm": False})
+    teacher, more = (
+        _lessons(context, settings) if isinstance(settings, FinetuneSpec) else (None, {"task": context.task})
+    )
+    trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher)
+    images, labels = context.train.sample(settings.batch_size // settings.workers, "timing", derive("timing"))
     trainer.run([(images, labels)])
     began = time.perf_counter()
     trainer.run([(images, labels)] * steps)

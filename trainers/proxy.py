@@ -177,9 +177,8 @@ def _evaluate(context: Context, item: Item) -> Result:
     held, context.held = context.held, None
     try:
         module = _module(context, item, held, seconds)
-        if rung.kind == "calibrate" or item.rung == 0:
+        if context.spec.calibrates(item.rung):
             with _timed(seconds, "calibrate"):
-                # Without a calibrating rung the first one calibrates all the same: steps must start somewhere.
                 calibrate(context, module, rung.images, item.repeat)
         if rung.kind != "calibrate" and item.kind != "probe":
             with _timed(seconds, "train"):

@@ -47,6 +47,19 @@ def test_of_many_images_two_batches_are_looked_at(monkeypatch: pytest.MonkeyPatc
     assert looked == [[16], [16, 16]]
 
 
+def test_trainings_are_calibrated_selected_and_tested_however_short_they_are() -> None:
+    spec = small_spec()
+    seconds = _estimated(**{section: {**spec[section], "epochs": 0} for section in ("baseline", "finetune")})
+    assert 0 < seconds["baseline"] < seconds["finetune"]
+
+
+def test_trainings_that_take_all_processes_come_one_after_the_other() -> None:
+    shared = {**small_spec()["finetune"], "epochs": 0, "workers": 2}
+    seconds = _estimated(finetune=shared, study={**small_spec()["study"], "hours": 1e-9})
+    # Worker seconds are those of both processes.
+    assert seconds["workers"] == pytest.approx(2 * seconds["finetune"], rel=1e-3)
+
+
 def test_hours_are_never_exceeded() -> None:
     study = {**small_spec()["study"], "hours": 1e-6}
     assert _estimated(study=study)["search"] == pytest.approx(0.0036)

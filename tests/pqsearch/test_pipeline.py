@@ -177,12 +177,13 @@ def test_show_prints_the_results(finished_run: Path, capsys: Any) -> None:
 
 def test_check_lists_layers_reach_and_time_and_leaves_nothing(tmp_path: Path, capsys: Any) -> None:
     capsys.readouterr()
-    assert main(["check", str(write_spec(tmp_path)), "--time"]) == 0
+    assert main(["check", str(write_spec(tmp_path, reconstruction={"calibrator": "brecq"})), "--time"]) == 0
     printed = capsys.readouterr().out
     assert "layer1.0.conv1" in printed
     assert "not pruned: its channels are the model's outputs" in printed
     assert "budgets.act_bits" in printed
     assert "whole run: about" in printed
+    assert "not in these: reconstruction by brecq" in printed
     assert not (tmp_path / "run").exists()
 
 

@@ -153,7 +153,7 @@ def test_frozen_statistics_stay_and_scales_are_trained(trained: Path, tmp_path: 
     _finetune(folder, None, (), {"epochs": 1}, shared=False)
     context, after = small_context(folder), files.load(folder / "plan" / "weights.pth")
     calibrated = compressed(context, Plan())
-    calibrate(context, calibrated, max(rung.images for rung in context.spec.rungs))
+    calibrate(context, calibrated, context.spec.calibration_images)
     for name, tensor in calibrated.state_dict().items():
         if name.endswith(("running_mean", "running_var")):
             assert torch.equal(tensor, after[name])

@@ -165,9 +165,9 @@ def test_with_many_classes_the_first_five_answers_are_reported_too() -> None:
     assert tested["test_top5_accuracy"] == pytest.approx(5 / 30)
 
 
-@pytest.mark.parametrize("plan", [None, PLAN])
-def test_a_training_step_can_be_timed(tmp_path: Path, plan: Plan | None) -> None:
-    context = small_context(tmp_path, small_spec())
+@pytest.mark.parametrize(("section", "plan"), [("baseline", None), ("finetune", PLAN)])
+def test_a_training_step_can_be_timed(tmp_path: Path, section: str, plan: Plan | None) -> None:
+    context = small_context(tmp_path, small_spec(finetune__distillation=0.5))
     before = {name: value.clone() for name, value in context.baseline.state_dict().items()}
-    assert time_step(context, plan, 32, 2) > 0
+    assert time_step(context, plan, getattr(context.spec, section), 2) > 0
     assert same_weights(before, context.baseline.state_dict())
