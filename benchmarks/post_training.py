@@ -6,8 +6,9 @@
 
 The paper's ResNets on CIFAR-10, weights adapted to the images for three epochs, or a MobileNetV2 trained here (`mobilenet_v2`, without
 `--weights`); then quantised by each method at each number of bits (weights/activations), first and last layer at eight. Methods differ
-in how steps are found; `ristretto` has one power of two a tensor, the rest a step per output channel of weights and one per tensor of
-activations. `brecq, searched` is `pqsearch ptq` at the mean bits of the uniform plan, each layer with bits of its own. Seeds draw other
+in how steps are found; batch norm is measured anew on training images, augmented as in training (but for those of `norms not augmented`),
+or merged. `ristretto` has one power of two a tensor, the rest a step per output channel of weights and one per tensor of activations.
+`brecq, searched` is `pqsearch ptq` at the mean bits of the uniform plan, each layer with bits of its own. Seeds draw other
 calibration images, for brecq other batches, and plans. Peers (`pip install .[peers-post-training]`) are brevitas and, at eight bits,
 onnxruntime and torchao. Every result is kept in FOLDER as soon as it is there; the same command goes on.
 """
@@ -56,6 +57,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "percentile": {"calibrator": "percentile"},
     "entropy": {"calibrator": "entropy"},
     "mse": {"calibrator": "mse"},
+    "mse, norms not augmented": {"calibrator": "mse", "augment": ()},
     "ristretto, unmerged": {"quantizer": "ristretto"},
     "ristretto, unmerged, covering": {"quantizer": "ristretto", "options": {"saturate": False}},
     "ristretto": {"fixed_point": {}},
@@ -199,7 +201,9 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
             given = {**spec.reconstruction.options, "seed": seed} if learns(calibrator) else {}  # type: ignore[union-attr]
             calibrate_steps(network, images if learns(calibrator) else images[:FEW], calibrator, given)
             if not learns(calibrator):
-                reestimate_norms(network, images.split(FEW))
+                augment = how.get("augment", tuple(spec.data.augment))
+                as_trained, _ = context.train.sample(MANY, "post-training", seed, augment=augment)
+                reestimate_norms(network, as_trained.split(FEW))
     seconds = time.perf_counter() - began
     found = evaluate_test(network, dataset, torch.device("cpu"))
     return {"accuracy": found["test_accuracy"], "images": found["test_images"], "seconds": seconds}

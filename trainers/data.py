@@ -152,10 +152,11 @@ class Loader:
         for start in range(first * batch_size, len(self), every * batch_size):
             yield self.take(np.arange(start, min(start + batch_size, len(self))))
 
-    def sample(self, count: int, *seed: str | int) -> tuple[Tensor, Tensor]:
-        """`count` images (or all) drawn without replacement by a seed, without augmentation."""
-        order = torch.randperm(len(self), generator=torch_generator(derive(*seed))).numpy()
-        return self.take(order[:count])
+    def sample(self, count: int, *seed: str | int, augment: tuple[str, ...] = ()) -> tuple[Tensor, Tensor]:
+        """`count` images (or all) drawn without replacement by a seed, as they are or augmented: the same images either way."""
+        random = torch_generator(derive(*seed))
+        order = torch.randperm(len(self), generator=random).numpy()[:count]
+        return self._augmented(order, augment, derive(*seed, "pixels"), random, Part.whole(len(order)))
 
     def epoch(
         self, batch_size: int, augment: tuple[str, ...], *seed: str | int, share: Share = np.arange
@@ -170,10 +171,15 @@ class Loader:
         for number in range(batches):
             batch = order[number * batch_size : (number + 1) * batch_size]
             part = Part(len(batch), share(len(batch)))
-            rows = self._part.indices[batch[part.positions]]
-            pixels = augment_pixels(self._pixels(rows), augment, derive(*seed, "pixels", number), part)
-            images = augment_images(self._normalised(pixels), augment, random, part)
-            yield images, self._labels[rows].to(self._device)
+            yield self._augmented(batch, augment, derive(*seed, "pixels", number), random, part)
+
+    def _augmented(
+        self, positions: NDArray[np.int64], augment: tuple[str, ...], seed: int, random: torch.Generator, part: Part
+    ) -> tuple[Tensor, Tensor]:
+        """The `part` of a batch; its pixels change by `seed`, its images by `random`."""
+        rows = self._part.indices[positions[part.positions]]
+        pixels = augment_pixels(self._pixels(rows), augment, seed, part)
+        return augment_images(self._normalised(pixels), augment, random, part), self._labels[rows].to(self._device)
 
     def batches_an_epoch(self, batch_size: int) -> int:
         return max(1, len(self) // batch_size)

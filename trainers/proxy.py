@@ -111,23 +111,30 @@ def calibrate(context: Context, module: nn.Module, images: int, repeat: int = 0)
 
     The same training images for every plan: what differs between scores is then the plan. Another `repeat` draws others.
     """
-    sample, _ = context.train.sample(images, "calibration", repeat)
-    # Equal parts: the average over batches gives each the same weight.
-    parts = sample.tensor_split(-(-len(sample) // evaluation_batch(context.dataset.input_shape, context.device)))
+    how, parts = context.spec.calibration, _as_trained_on(context, images, "calibration", repeat)
+    learned = learns(how.calibrator)
     reestimate_norms(module, parts)
-    how = context.spec.calibration
-    if learns(how.calibrator):
-        calibrate_steps(module, sample, how.calibrator, how.options)
-        return
-    calibrate_steps(module, sample[:STEP_IMAGES], how.calibrator, how.options)
-    reestimate_norms(module, parts)
+    sample, _ = context.train.sample(images if learned else min(images, STEP_IMAGES), "calibration", repeat)
+    calibrate_steps(module, sample, how.calibrator, how.options)
+    if not learned:
+        reestimate_norms(module, parts)
 
 
 def reconstruct(context: Context, module: nn.Module, how: ReconstructionSpec, work: Work) -> None:
     """Batch norm of the pruned float network, then the steps and whatever else the calibrator of `[reconstruction]` sets."""
+    reestimate_norms(module, _as_trained_on(context, how.images, "reconstruction"))
     sample, _ = context.train.sample(how.images, "reconstruction")
-    reestimate_norms(module, sample.split(evaluation_batch(context.dataset.input_shape, context.device)))
     calibrate_steps(module, sample, how.calibrator, how.options, work)
+
+
+def _as_trained_on(context: Context, count: int, *seed: str | int) -> tuple[Tensor, ...]:
+    """Training images for the statistics of batch norm, in parts that fit in memory and weigh the same in an average.
+
+    Augmented as in training: the weights have learned with the statistics of such images, and at those of images as they are a network
+    loses accuracy even in float.
+    """
+    sample, _ = context.train.sample(count, *seed, augment=tuple(context.spec.data.augment))
+    return sample.tensor_split(-(-len(sample) // evaluation_batch(context.dataset.input_shape, context.device)))
 
 
 def evaluate(context: Context, item: Item) -> Result:

@@ -117,6 +117,15 @@ def test_an_epoch_is_a_function_of_its_seed() -> None:
     assert not all(torch.equal(a, b) for (a, _), (b, _) in zip(first, other, strict=True))
 
 
+def test_a_sample_has_the_same_images_augmented_or_not() -> None:
+    plain, labels = _loader().sample(30, "x")
+    flipped, same = _loader().sample(30, "x", augment=("flip",))
+    mirrored = [torch.equal(one, other.flip(2)) for one, other in zip(flipped, plain, strict=True)]
+    assert torch.equal(labels, same)
+    assert all(turned or torch.equal(one, other) for turned, one, other in zip(mirrored, flipped, plain, strict=True))
+    assert 0 < sum(mirrored) < 30
+
+
 def test_an_epoch_gives_whole_batches_without_repeating_an_image() -> None:
     numbers = [int(image[0, 0, -1]) for images, _ in _loader(40).epoch(12, (), "x") for image in images]
     assert len(numbers) == len(set(numbers)) == 36

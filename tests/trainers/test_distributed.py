@@ -151,7 +151,8 @@ def test_with_statistics_by_process_the_network_is_as_good_within_noise(
 def test_frozen_statistics_stay_and_scales_are_trained(trained: Path, tmp_path: Path) -> None:
     folder = _place(tmp_path / "one", trained)
     _finetune(folder, None, (), {"epochs": 1}, shared=False)
-    context, after = small_context(folder), files.load(folder / "plan" / "weights.pth")
+    spec = small_spec(data={"augment": []})
+    context, after = small_context(folder, spec), files.load(folder / "plan" / "weights.pth")
     calibrated = compressed(context, Plan())
     calibrate(context, calibrated, context.spec.calibration_images)
     for name, tensor in calibrated.state_dict().items():

@@ -167,11 +167,13 @@ def test_calibration_matches_batch_norm_to_the_quantised_network(context: Contex
     norm = model.get_submodule("layer2.0.bn2")
     assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
     handle = norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    images, _ = context.train.sample(64, "calibration")
+    # As in training, not as they are.
+    images, _ = context.train.sample(64, "calibration", 0, augment=tuple(context.spec.data.augment))
     with torch.no_grad():
         model.eval()(images)
     handle.remove()
-    torch.testing.assert_close(norm.running_mean, seen[0].mean((0, 2, 3)), atol=0.05, rtol=0.05)
+    # Those ahead of it were measured too, so that only rounding is between them.
+    torch.testing.assert_close(norm.running_mean, seen[0].mean((0, 2, 3)), atol=0.01, rtol=0.01)
 
 
 def test_calibration_images_in_several_batches_weigh_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
