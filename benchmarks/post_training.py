@@ -2,7 +2,7 @@
 
     python benchmarks/post_training.py --data cifar10-images.tar.gz --weights resnet20-cifar10.pth --runs FOLDER
         [--network resnet20] [--seeds 3] [--bits 8/8 4/8 4/4 3/8 2/8] [--methods NAME ...] [--iterations 1000] [--processes 2]
-        [--json FILE]
+        [--json FILE] [--table FILE]
 
 The paper's ResNets on CIFAR-10, weights adapted to the images for three epochs, or a MobileNetV2 trained here (`mobilenet_v2`, without
 `--weights`); then quantised by each method at each number of bits (weights/activations), first and last layer at eight. Methods differ
@@ -89,6 +89,7 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="NAME")
     parser.add_argument("--iterations", type=int, default=1000, help="of brecq, a block")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--table", type=Path, metavar="FILE", help="also write methods by bits as Markdown")
     options = parser.parse_args()
     if options.weights is None and options.network not in TRAINED_HERE:
         parser.error(f"--weights: is required for {options.network}; name its trained state dict")
@@ -109,6 +110,8 @@ def main() -> int:
         for seed in range(options.seeds)
     ]
     found = dict(_measured(spec, folder, wanted, options.iterations, options.processes))
+    if options.table is not None:
+        write_atomically(options.table, table(found))
     return report(list(rows(found, options.network)), options.json)
 
 
@@ -248,11 +251,7 @@ def rows(found: dict[Case, dict[str, Any]], network: str) -> Iterator[Row]:
     """Mean accuracy of each method at each number of bits, over its seeds, and what has a bar against float."""
     float_accuracy = 100 * found[ONCE, "", 0]["accuracy"]
     yield Row(f"{network}: float, n={found[ONCE, '', 0]['images']}", float_accuracy, "%")
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for (method, bits, _), result in found.items():
-        if method != ONCE:
-            groups.setdefault((method, bits), []).append(result)
-    for (method, bits), results in groups.items():
+    for (method, bits), results in _by_seeds(found).items():
         accuracies = [100 * one["accuracy"] for one in results]
         seconds = statistics.fmean(one["seconds"] for one in results)
         weight, _, act = bits.partition("/")
@@ -265,6 +264,35 @@ def rows(found: dict[Case, dict[str, Any]], network: str) -> Iterator[Row]:
             gains = [100 * (one["accuracy"] - one["uniform"]) for one in results]
             name = f"W{weight}A{act} {method} against uniform bits in the same runs, sd {spread(gains):.2f}"
             yield at_least(name, statistics.fmean(gains), "points", GAIN)
+
+
+def table(found: dict[Case, dict[str, Any]]) -> str:
+    """Mean accuracy in percent of each method (a row) at each number of bits (a column), and its standard deviation over seeds."""
+    groups = _by_seeds(found)
+    measured = {method for method, _ in groups}
+    methods, columns = [one for one in METHODS if one in measured], sorted({bits for _, bits in groups}, reverse=True)
+    lines = [
+        f"| | {' | '.join('W{}A{}'.format(*bits.split('/')) for bits in columns)} | s |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for method in methods:
+        cells, seconds = [], []
+        for bits in columns:
+            results = groups.get((method, bits), [])
+            accuracies = [100 * one["accuracy"] for one in results]
+            seconds += [one["seconds"] for one in results]
+            cells.append(f"{statistics.fmean(accuracies):.2f} (sd {spread(accuracies):.2f})" if accuracies else "")
+        lines.append(f"| {method} | {' | '.join(cells)} | {statistics.fmean(seconds):.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _by_seeds(found: dict[Case, dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """What all seeds gave, by method and bits."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for (method, bits, _), result in found.items():
+        if method != ONCE:
+            groups.setdefault((method, bits), []).append(result)
+    return groups
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def picture(found: Metered) -> Figure:
             axes.set_yscale("log")  # a product of three shares: a few percent are usual
         axes.spines[["top", "right"]].set_visible(False)
     if found.after is not None:
-        places[0].legend(frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+        places[0].legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     named(places[-1], names)
     return figure
 

@@ -15,7 +15,7 @@ from torch import nn
 from pqsearch.plan import Accuracy, Plan
 from pqsearch.spec_network import FinetuneSpec, TrainSpec
 from trainers import files
-from trainers.baseline import recipe
+from trainers.baseline import TrainingDiverged, recipe
 from trainers.calibrators._work import Work
 from trainers.data import Loader, Slice, Splits
 from trainers.datasets._types import Dataset
@@ -58,10 +58,15 @@ def finetune(
         if world.first:
             progress({"done": 0, "total": settings.epochs, "reconstructed": [done, total]})
 
-    if spec.reconstruction is None or plan is None or world.agreed(checkpoint.is_file):
-        calibrate(context, model, spec.calibration_images)
-    else:
-        reconstruct(context, model, spec.reconstruction, Work(reconstructed, kept if world.first else None))
+    try:
+        if spec.reconstruction is None or plan is None or world.agreed(checkpoint.is_file):
+            calibrate(context, model, spec.calibration_images)
+        else:
+            reconstruct(context, model, spec.reconstruction, Work(reconstructed, kept if world.first else None))
+    except FloatingPointError as error:
+        raise TrainingDiverged(
+            f"the full fine-tune of {role}: {error} while it is calibrated; prune less of it"
+        ) from None
     select = Loader(context.dataset, context.splits.select, context.device)
     teacher, more = _lessons(context, settings)
     trainer = Trainer(model, recipe(settings, context.train, **more), context.device, teacher, world)

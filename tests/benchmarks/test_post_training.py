@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from post_training import METHODS, NETWORKS, ONCE, load_case_spec, rows
+from post_training import METHODS, NETWORKS, ONCE, load_case_spec, rows, table
 
 
 def _result(accuracy: float, **more: Any) -> dict[str, Any]:
@@ -39,3 +39,14 @@ def test_a_searched_plan_is_held_against_the_uniform_one_of_its_own_run() -> Non
     }
     (gain,) = (row for row in rows(found, "resnet20") if "against uniform bits" in row.name)
     assert gain.value == pytest.approx(0.25) and gain.met
+
+
+def test_the_table_has_methods_by_bits_in_their_own_order() -> None:
+    found = {(ONCE, "", 0): _result(0.9), ("brecq", "4/8", 0): _result(0.85), ("brecq", "8/8", 0): _result(0.89)}
+    found |= {("mse", "8/8", seed): _result(0.88 + seed / 100) for seed in range(2)}
+    assert table(found).splitlines() == [
+        "| | W8A8 | W4A8 | s |",
+        "|---|---|---|---|",
+        "| mse | 88.50 (sd 0.71) |  | 3 |",
+        "| brecq | 89.00 (sd 0.00) | 85.00 (sd 0.00) | 3 |",
+    ]

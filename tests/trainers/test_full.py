@@ -14,6 +14,7 @@ from pqsearch.plan import Plan
 from pqsearch.spec_network import FinetuneSpec
 from tests.trainers.small import CPU, PLAN, TRAINING, same_weights, small_context, small_spec
 from trainers import files
+from trainers.baseline import TrainingDiverged
 from trainers.compress import compress
 from trainers.datasets._types import Dataset
 from trainers.full import evaluate_test, finetune, select_and_test, time_step
@@ -52,6 +53,13 @@ def _rebuilt(context: Context, folder: Path) -> torch.nn.Module:
     model = compress(context.baseline, PLAN, input_shape=context.dataset.input_shape)
     model.load_state_dict(files.load(folder / "weights.pth"))
     return model
+
+
+def test_a_plan_that_cannot_be_calibrated_is_named(context: Context, tmp_path: Path) -> None:
+    with torch.no_grad():
+        context.baseline.get_submodule("layer1.0.bn1").weight.fill_(float("inf"))
+    with pytest.raises(TrainingDiverged, match=r"full fine-tune of searched: .*not a number while it is calibrated"):
+        _run(context, tmp_path / "plan")
 
 
 def test_the_result_is_what_its_weights_score(context: Context, tmp_path: Path) -> None:
