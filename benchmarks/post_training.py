@@ -281,7 +281,8 @@ def table(found: dict[Case, dict[str, Any]]) -> str:
             results = groups.get((method, bits), [])
             accuracies = [100 * one["accuracy"] for one in results]
             seconds += [one["seconds"] for one in results]
-            cells.append(f"{statistics.fmean(accuracies):.2f} (sd {spread(accuracies):.2f})" if accuracies else "")
+            of_seeds = f" (sd {spread(accuracies):.2f})" if len(accuracies) > 1 else ""
+            cells.append(f"{statistics.fmean(accuracies):.2f}{of_seeds}" if accuracies else "")
         lines.append(f"| {method} | {' | '.join(cells)} | {statistics.fmean(seconds):.0f} |")
     return "\n".join(lines) + "\n"
 
