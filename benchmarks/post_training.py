@@ -45,6 +45,8 @@ NETWORKS = {
     ],
 }  # fmt: skip
 BITS = ("8/8", "4/8", "4/4", "3/8", "2/8")
+#: Those at which ways differ in whether they lose anything, not in how they fail.
+EASY = BITS[:2]
 #: What is measured once, whatever the bits.
 ONCE = "float"
 #: Networks that need no `--weights`.
@@ -54,15 +56,15 @@ MANY, FEW = 1024, 128
 #: The quantiser, its calibrator, keys of `[fixed_point]` where batch norm is merged; or who else does it, at which bits.
 METHODS: dict[str, dict[str, Any]] = {
     "minmax": {"calibrator": "minmax"},
-    "percentile": {"calibrator": "percentile"},
-    "entropy": {"calibrator": "entropy"},
+    "percentile": {"calibrator": "percentile", "bits": EASY},
+    "entropy": {"calibrator": "entropy", "bits": EASY},
     "mse": {"calibrator": "mse"},
-    "mse, norms not augmented": {"calibrator": "mse", "augment": ()},
+    "mse, norms not augmented": {"calibrator": "mse", "augment": (), "bits": EASY},
     "ristretto, unmerged": {"quantizer": "ristretto"},
     "ristretto, unmerged, covering": {"quantizer": "ristretto", "options": {"saturate": False}},
     "ristretto": {"fixed_point": {}},
     "ristretto, covering": {"fixed_point": {"saturate": False}},
-    "ristretto, by loss": {"fixed_point": {"criterion": "loss"}},
+    "ristretto, by loss": {"fixed_point": {"criterion": "loss"}, "bits": EASY},
     "ristretto, equalised": {"fixed_point": {"equalize": True, "correct_bias": True}},
     "brecq": {"calibrator": "brecq"},
     "brecq, searched": {"levels": [2, 3, 4, 6, 8], "bits": ("3/8",)},
