@@ -8,9 +8,9 @@ The paper's ResNets on CIFAR-10, weights adapted to the images for three epochs,
 `--weights`); then quantised by each method at each number of bits (weights/activations), first and last layer at eight. Methods differ
 in how steps are found; batch norm is measured anew on training images, augmented as in training (but for those of `norms not augmented`),
 or merged. `ristretto` has one power of two a tensor, the rest a step per output channel of weights and one per tensor of activations.
-`brecq, searched` is `pqsearch ptq` at the mean bits of the uniform plan, each layer with bits of its own. Seeds draw other
-calibration images, for brecq other batches, and plans. Peers (`pip install .[peers-post-training]`) are brevitas and, at eight bits,
-onnxruntime and torchao. Every result is kept in FOLDER as soon as it is there; the same command goes on.
+`searched` is `pqsearch ptq` at the mean bits of the uniform plan, each layer with bits of its own, whose grids the calibrator named ahead
+then finds. Seeds draw other calibration images, for brecq other batches, and plans. Peers (`pip install .[peers-post-training]`) are
+brevitas and, at eight bits, onnxruntime and torchao. Every result is kept in FOLDER as soon as it is there; the same command goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -67,7 +67,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "ristretto, by loss": {"fixed_point": {"criterion": "loss"}, "bits": EASY},
     "ristretto, equalised": {"fixed_point": {"equalize": True, "correct_bias": True}},
     "brecq": {"calibrator": "brecq"},
-    "brecq, searched": {"levels": [2, 3, 4, 6, 8], "bits": ("3/8",)},
+    "mse, searched": {"calibrator": "mse", "levels": [2, 3, 4, 6, 8], "bits": ("3/8",)},
+    "brecq, searched": {"calibrator": "brecq", "levels": [2, 3, 4, 6, 8], "bits": ("3/8",)},
     "brevitas": {"peer": "brevitas"},
     "onnxruntime": {"peer": "onnxruntime", "bits": ("8/8",)},
     "torchao": {"peer": "torchao", "bits": ("8/8",)},
@@ -182,7 +183,7 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
         images, labels = context.train.sample(MANY, "post-training", seed)
         how = METHODS[method]
         if "levels" in how:
-            return _searched(spec, context.traced.info, Plan(layers=layers), how["levels"], act, case)
+            return _searched(spec, context.traced.info, Plan(layers=layers), how, act, case)
         if "fixed_point" in how:
             # The spec's section, whose bits are the plan's here.
             settings = spec.fixed_point.model_copy(update={"plan_bits": True, **how["fixed_point"]})  # type: ignore[union-attr]
@@ -215,13 +216,16 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
 
 
 def _searched(
-    spec: Spec, info: ModelInfo, uniform: Plan, levels: Sequence[int], act_bits: int, case: Case
+    spec: Spec, info: ModelInfo, uniform: Plan, how: Mapping[str, Any], act_bits: int, case: Case
 ) -> dict[str, Any]:
-    """A plan with bits of its own for each layer, no more of them in the mean than the uniform one has, searched and reconstructed."""
+    """A plan with bits of its own for each layer, no more of them in the mean than the uniform one has, searched, then reconstructed or
+    calibrated on many images.
+    """
     import pqsearch
     from pqsearch.run_dir import RunDirectory
     from pqsearch.space_of import space_of
     from pqsearch.spec import parse_spec
+    from trainers.compress import learns
 
     mean, baseline = space_of(spec, info).costs_of(uniform)["weight_bits"], RunDirectory.of(spec)
     said = spec.to_dict()
@@ -232,10 +236,12 @@ def _searched(
     said["workers"]["count"] = 1
     said |= {
         "baseline": {"epochs": 0},
-        "space": {"prune_rate": [0.0], "weight_bits": levels, "act_bits": [act_bits]},
+        "space": {"prune_rate": [0.0], "weight_bits": how["levels"], "act_bits": [act_bits]},
         "budgets": {"weight_bits": mean},
         "fixed_point": None,
     }
+    if not learns(how["calibrator"]):
+        said["reconstruction"] = {"calibrator": how["calibrator"], "images": MANY}
     began = time.perf_counter()
     summary = pqsearch.ptq(parse_spec(said))
     seconds = time.perf_counter() - began

@@ -18,6 +18,7 @@ SUFFIX = "-ptq"
 def post_training(spec: Spec) -> Spec:
     """The spec whose plans are scored after calibration alone, and whose winner is reconstructed instead of fine-tuned.
 
+    Plans are ranked by their loss unless `study.objectives` is given: after calibration alone they differ by less than accuracy tells.
     Nothing is pruned unless `space.prune_rate` is given, the weights are taken as they are unless `baseline.epochs` is. Where this
     is another run than the spec's own, its run directory has another name. Raises `UserError` where there are no weights.
     """
@@ -29,8 +30,10 @@ def post_training(spec: Spec) -> Spec:
         )
     rungs = [rung for rung in spec.rungs if rung.kind == "calibrate"][:1] or [RungSpec(kind="calibrate")]
     rates = spec.space.prune_rate if "prune_rate" in spec.space.model_fields_set else [0.0]
+    objectives = spec.study.objectives if "objectives" in spec.study.model_fields_set else ["loss"]
     changed = spec.model_copy(
         update={
+            "study": spec.study.model_copy(update={"objectives": objectives}),
             "rungs": rungs,
             "halving": None,
             "space": spec.space.model_copy(update={"prune_rate": rates}),
@@ -41,7 +44,7 @@ def post_training(spec: Spec) -> Spec:
     )
     if changed == spec:
         return spec
-    study = spec.study.model_copy(update={"run_dir": f"{spec.run_dir}{SUFFIX}"})
+    study = changed.study.model_copy(update={"run_dir": f"{spec.run_dir}{SUFFIX}"})
     return changed.model_copy(update={"study": study})
 
 

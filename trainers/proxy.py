@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from pqsearch import rooms
 from pqsearch.plan import Item, Plan, Result
 from pqsearch.spec import Spec
-from pqsearch.spec_network import ReconstructionSpec
+from pqsearch.spec_network import CalibrationSpec, ReconstructionSpec
 from pqsearch.spec_search import RungSpec
 from trainers import files
 from trainers.baseline import initial_model, plain
 from trainers.build import load_weights
-from trainers.calibrators._work import Work
+from trainers.calibrators._work import NOBODY, Work
 from trainers.compress import calibrate_steps, compress, learns, reestimate_norms
 from trainers.coupling import NORMS, Traced
 from trainers.data import Loader, Splits
@@ -111,20 +111,31 @@ def calibrate(context: Context, module: nn.Module, images: int, repeat: int = 0)
 
     The same training images for every plan: what differs between scores is then the plan. Another `repeat` draws others.
     """
-    how, parts = context.spec.calibration, _as_trained_on(context, images, "calibration", repeat)
-    learned = learns(how.calibrator)
-    reestimate_norms(module, parts)
-    sample, _ = context.train.sample(images if learned else min(images, STEP_IMAGES), "calibration", repeat)
-    calibrate_steps(module, sample, how.calibrator, how.options)
-    if not learned:
-        reestimate_norms(module, parts)
+    how = context.spec.calibration
+    _calibrate(context, module, how, min(images, STEP_IMAGES), images, "calibration", repeat)
 
 
 def reconstruct(context: Context, module: nn.Module, how: ReconstructionSpec, work: Work) -> None:
-    """Batch norm of the pruned float network, then the steps and whatever else the calibrator of `[reconstruction]` sets."""
-    reestimate_norms(module, _as_trained_on(context, how.images, "reconstruction"))
-    sample, _ = context.train.sample(how.images, "reconstruction")
+    """The same for a plan that is worth more: on other images, by the calibrator of `[reconstruction]`."""
+    _calibrate(context, module, how, how.images, how.images, "reconstruction", work=work)
+
+
+def _calibrate(
+    context: Context,
+    module: nn.Module,
+    how: CalibrationSpec | ReconstructionSpec,
+    looked_at: int,
+    images: int,
+    *seed: str | int,
+    work: Work = NOBODY,
+) -> None:
+    """Measure batch norm on `images`; set steps on `looked_at` of them, or on all where weights are learned from them, too."""
+    parts, learned = _as_trained_on(context, images, *seed), learns(how.calibrator)
+    reestimate_norms(module, parts)
+    sample, _ = context.train.sample(images if learned else looked_at, *seed)
     calibrate_steps(module, sample, how.calibrator, how.options, work)
+    if not learned:
+        reestimate_norms(module, parts)
 
 
 def _as_trained_on(context: Context, count: int, *seed: str | int) -> tuple[Tensor, ...]:

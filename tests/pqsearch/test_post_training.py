@@ -38,6 +38,12 @@ def test_nothing_is_pruned_unless_the_spec_says_so() -> None:
     assert post_training(_spec(space={"prune_rate": [0.0, 0.5]})).space.prune_rate == [0.0, 0.5]
 
 
+def test_plans_are_ranked_by_loss_unless_the_spec_says_otherwise() -> None:
+    said = {key: value for key, value in small_spec()["study"].items() if key != "objectives"}
+    assert post_training(_spec(study=said)).study.objectives == ["loss"]
+    assert post_training(_spec(study={**said, "objectives": ["accuracy"]})).study.objectives == ["accuracy"]
+
+
 def test_what_the_spec_says_of_reconstruction_is_kept() -> None:
     found = post_training(_spec(reconstruction={"calibrator": "minmax", "images": 9}))
     assert found.reconstruction is not None
