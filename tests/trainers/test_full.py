@@ -62,6 +62,16 @@ def test_a_plan_that_cannot_be_calibrated_is_named(context: Context, tmp_path: P
         _run(context, tmp_path / "plan")
 
 
+def test_a_reconstruction_tells_how_many_blocks_are_done(tmp_path: Path) -> None:
+    short = {"calibrator": "brecq", "images": 64, "iterations": 2, "act_iterations": 1}
+    context = small_context(tmp_path, small_spec(reconstruction=short))
+    states: list[dict[str, Any]] = []
+    finetune(context, "searched", PLAN, tmp_path, _settings(epochs=0), states.append)
+    told = [state["reconstructed"] for state in states if "reconstructed" in state]
+    total = told[0][1]
+    assert [done for done, _ in told] == sorted({done for done, _ in told}) and told[-1] == [total, total]
+
+
 def test_the_result_is_what_its_weights_score(context: Context, tmp_path: Path) -> None:
     result, told = _run(context, tmp_path / "plan")
     assert told[-3:] == [1, 2, 3]
