@@ -20,7 +20,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -67,14 +67,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "ristretto, by loss": {"fixed_point": {"criterion": "loss"}, "bits": EASY},
     "ristretto, equalised": {"fixed_point": {"equalize": True, "correct_bias": True}},
     "brecq": {"calibrator": "brecq"},
-    "mse, searched": {"calibrator": "mse", "levels": [2, 3, 4, 6, 8], "bits": ("3/8",)},
-    "brecq, searched": {"calibrator": "brecq", "levels": [2, 3, 4, 6, 8], "bits": ("3/8",)},
+    "mse, searched": {"calibrator": "mse", "searched": True, "bits": ("3/8",)},
+    "brecq, searched": {"calibrator": "brecq", "searched": True, "bits": ("3/8",)},
     "brevitas": {"peer": "brevitas"},
     "onnxruntime": {"peer": "onnxruntime", "bits": ("8/8",)},
     "torchao": {"peer": "torchao", "bits": ("8/8",)},
 }
-#: Plans that are searched, by one worker.
-PLANS = 60
+#: Plans that are searched, by one worker, and the bits that their layers may have.
+PLANS, LEVELS = 60, [2, 3, 4, 6, 8]
 #: Points below float that are allowed, by method and bits.
 BARS = {("ristretto", "8/8"): 0.2, ("brecq", "4/8"): 0.7, ("brecq", "2/8"): 6.0}
 #: Points that a searched plan gains over the uniform one, at least.
@@ -182,8 +182,8 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
         layers |= {name: LayerPlan(8, 8) for name in (names[0], names[-1])}
         images, labels = context.train.sample(MANY, "post-training", seed)
         how = METHODS[method]
-        if "levels" in how:
-            return _searched(spec, context.traced.info, Plan(layers=layers), how, act, case)
+        if "searched" in how:
+            return _searched(spec, context.traced.info, Plan(layers=layers), how["calibrator"], act, case)
         if "fixed_point" in how:
             # The spec's section, whose bits are the plan's here.
             settings = spec.fixed_point.model_copy(update={"plan_bits": True, **how["fixed_point"]})  # type: ignore[union-attr]
@@ -215,9 +215,7 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
     return {"accuracy": found["test_accuracy"], "images": found["test_images"], "seconds": seconds}
 
 
-def _searched(
-    spec: Spec, info: ModelInfo, uniform: Plan, how: Mapping[str, Any], act_bits: int, case: Case
-) -> dict[str, Any]:
+def _searched(spec: Spec, info: ModelInfo, uniform: Plan, calibrator: str, act_bits: int, case: Case) -> dict[str, Any]:
     """A plan with bits of its own for each layer, no more of them in the mean than the uniform one has, searched, then reconstructed or
     calibrated on many images.
     """
@@ -236,12 +234,12 @@ def _searched(
     said["workers"]["count"] = 1
     said |= {
         "baseline": {"epochs": 0},
-        "space": {"prune_rate": [0.0], "weight_bits": how["levels"], "act_bits": [act_bits]},
+        "space": {"prune_rate": [0.0], "weight_bits": LEVELS, "act_bits": [act_bits]},
         "budgets": {"weight_bits": mean},
         "fixed_point": None,
     }
-    if not learns(how["calibrator"]):
-        said["reconstruction"] = {"calibrator": how["calibrator"], "images": MANY}
+    if not learns(calibrator):
+        said["reconstruction"] = {"calibrator": calibrator, "images": MANY}
     began = time.perf_counter()
     summary = pqsearch.ptq(parse_spec(said))
     seconds = time.perf_counter() - began

@@ -59,14 +59,13 @@ def estimate(prepared: Prepared) -> dict[str, float]:
     if spec.reconstruction is None:
         training += calibration
     trainings = spec.finetune.top_k + (3 if spec.finetune.compare else 0)
-    together = max(1, count // spec.finetune.workers)
     evaluations = min(plans + sensitivity, search * count)
     return {
         "one evaluation": one,
         "sensitivity": ahead,
         "baseline": _training(prepared, spec.baseline, float_step, score),
         "search": search,
-        "finetune": training * math.ceil(trainings / together),
+        "finetune": training * math.ceil(trainings / spec.finetunes_at_once),
         "workers": evaluations + training * trainings * spec.finetune.workers,
     }
 

@@ -75,7 +75,7 @@ def finetune_all(
         local.connect(local.render(spec, verbose))
         waiting = deque(todo)
         pending: dict[Any, Job] = {}
-        at_once = len(todo) if spec.finetune.workers == 1 else max(1, spec.workers.count // spec.finetune.workers)
+        at_once = len(todo) if spec.finetune.workers == 1 else spec.finetunes_at_once
         bring = bringer(run, lambda name: name.endswith("/progress.json"))
         while waiting or pending:
             while waiting and len(pending) < at_once:

@@ -106,6 +106,11 @@ class Spec(Section):
         """Of the rungs that calibrate, the most images one takes: what calibrates where no rung is climbed."""
         return max(rung.images for index, rung in enumerate(self.rungs) if self.calibrates(index))
 
+    @property
+    def finetunes_at_once(self) -> int:
+        """Full fine-tunes that run together: as many as their processes fit among the workers."""
+        return max(1, self.workers.count // self.finetune.workers)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain TOML values; keys that are not set are left out."""
         return self.model_dump(exclude_none=True)

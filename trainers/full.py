@@ -166,7 +166,8 @@ def time_step(context: Context, plan: Plan | None, settings: TrainSpec, steps: i
     Where processes share every batch it is one process's part of it.
     """
     model = compressed(context, plan or Plan())
-    calibrate(context, model, context.spec.rungs[0].images)
+    if plan is not None:
+        calibrate(context, model, context.spec.rungs[0].images)
     settings = settings.model_copy(update={"epochs": 1, "sync_batch_norm": False})
     teacher, more = (
         _lessons(context, settings) if isinstance(settings, FinetuneSpec) else (None, {"task": context.task})

@@ -185,7 +185,7 @@ def test_with_many_classes_the_first_five_answers_are_reported_too() -> None:
 
 @pytest.mark.parametrize(("section", "plan"), [("baseline", None), ("finetune", PLAN)])
 def test_a_training_step_can_be_timed(tmp_path: Path, section: str, plan: Plan | None) -> None:
-    context = small_context(tmp_path, small_spec(finetune__distillation=0.5))
+    context = small_context(tmp_path, small_spec(finetune={"distillation": 0.5}))
     before = {name: value.clone() for name, value in context.baseline.state_dict().items()}
     assert time_step(context, plan, getattr(context.spec, section), 2) > 0
     assert same_weights(before, context.baseline.state_dict())
