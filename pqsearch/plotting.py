@@ -9,7 +9,7 @@ from typing import Any
 
 from pqsearch import rooms
 from pqsearch.errors import UserError, writing
-from pqsearch.finetunes import Job
+from pqsearch.layer_values import observe, steps_of
 from pqsearch.plan import ModelInfo, Plan
 from pqsearch.plan_file import read_recipe
 from pqsearch.plots._told import Told
@@ -17,9 +17,6 @@ from pqsearch.prepare import prepare
 from pqsearch.rebuild import module_of
 from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import load_spec
-from trainers.data import Loader
-from trainers.device import pick
-from trainers.observing import observe_layers
 
 FORMATS = ("png", "svg")
 #: Dots per inch of a PNG.
@@ -68,18 +65,16 @@ def plot(
 def _told(run: RunDirectory, pattern: str, files: Sequence[str | Path], images: int, overrides: Sequence[str]) -> Told:
     prepared = prepare(load_spec(run.spec, overrides))
     plan, data = read_recipe(run.plan)
-    sample, _ = Loader(prepared.dataset, prepared.splits.train, pick(0)).sample(images, "plot")
-    model = module_of(plan, data, run.model)
-    layers = [layer for layer in observe_layers(model, sample) if fnmatch(layer.name, pattern)]
+    seen = observe(prepared, module_of(plan, data, run.model), images)
+    layers = [layer for layer in seen if fnmatch(layer.name, pattern)]
     if not layers:
         raise UserError(f"--layers {pattern}: matches none of the network's layers; `pqsearch check` lists them")
-    folder = Job("searched", plan).folder(run)
     record: dict[str, Any] = run.read(run.checkpoints / "finetune.json") or {"plans": {}}
     roles = {role: Plan.from_json(found) for role, found in record["plans"].items() if found is not None}
     own = {"searched": plan, **{role: found for role, found in roles.items() if role.startswith("uniform")}}
     given = {Path(path).stem: read_recipe(path)[0] for path in files}
     groups = {name: group for name, group in _groups(prepared.info).items() if fnmatch(name, pattern)}
-    return Told(prepared.spec.study.name, layers, run.read(folder / "steps.json") or [], {**own, **given}, groups)
+    return Told(prepared.spec.study.name, layers, steps_of(run, plan), {**own, **given}, groups)
 
 
 def _groups(info: ModelInfo) -> dict[str, str | None]:

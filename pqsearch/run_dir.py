@@ -77,6 +77,7 @@ class RunDirectory:
         self.plans = self.path / "plans"
         self.model = self.path / "model.pth"
         self.summary = self.path / "summary.json"
+        self.layer_values = self.path / "layer_values.json"
         self.report = self.path / "report.html"
         self.stages = self.path / "stages.json"
         self.given = self.path / "given"  # what `pqsearch.compress` had in memory

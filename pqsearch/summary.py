@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from pqsearch import environment
 from pqsearch.finetunes import Job
@@ -22,9 +21,6 @@ from pqsearch.study import read_study
 from pqsearch.study_problems import unbred
 from pqsearch.study_state import COMPARED
 from pqsearch.worker_time import worker_time_of
-from trainers.data import Loader
-from trainers.device import pick
-from trainers.observing import observe_layers
 
 PAIRS = (
     ("searched", "uniform"),
@@ -38,8 +34,6 @@ PAIRS = (
     ("fixed_point", "searched"),
     ("fixed_point", "baseline"),
 )
-#: Images on which inputs of layers are looked at.
-ROUNDED_IMAGES = 128
 ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_filled")
 
 
@@ -91,8 +85,6 @@ def make_summary(
             "plan_hash": job.plan.hash if job.plan else None,
             "seconds": result.get("seconds"),
         }
-        if role == "searched" and job.plan is not None:
-            summary["rounding"] = _rounding(module, prepared)
         correct[role] = np.load(folder / "correct.npy")
     fixed = _fixed_point(spec, run)
     if fixed is not None and "searched" in summary:
@@ -120,15 +112,6 @@ def warnings(spec: Spec) -> list[str]:
         )
     early = unbred(spec.algorithm.name, spec.algorithm.options, spec.study.evaluations)
     return [*found, early] if early else found
-
-
-def _rounding(module: nn.Module, prepared: Prepared) -> list[dict[str, Any]]:
-    """Signal to quantisation noise, in decibels, of each layer's weights and inputs, on training images; None where it is float."""
-    sample, _ = Loader(prepared.dataset, prepared.splits.train, pick(0)).sample(ROUNDED_IMAGES, "plot")
-    return [
-        {"layer": seen.name, "weight_sqnr": seen.weight.sqnr, "act_sqnr": seen.act.sqnr}
-        for seen in observe_layers(module, sample)
-    ]
 
 
 def _fixed_point(spec: Spec, run: RunDirectory) -> dict[str, Any] | None:

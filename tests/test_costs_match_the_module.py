@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
-import torch
-from thop import profile
-from torch import nn
 
-from pqsearch.plan import Plan
 from search_spaces.space import Space
 from tests.trainers.nets import NETS, make
 from trainers.compress import compress
@@ -62,25 +56,3 @@ def test_costs_of_genes_whose_layers_are_tied_are_those_measured_on_their_plans(
         plan = space.decode(tuple(map(int, genes)))
         found = measure(compress(model, plan, traced=traced), shape)
         assert space.costs(genes[None])[0].tolist() == [found[name] for name in costs]
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_thop_counts_the_same_macs_after_surgery(name: str) -> None:
-    """A second witness, of conv and linear layers before quantisers, which it does not see into."""
-    model, shape = make(name)
-    traced = trace(model, shape)
-    space = Space(traced.info, prune_rate=[0.0, 0.25, 0.5])
-    rng = np.random.default_rng(1)
-    plan = space.decode(tuple(int(rng.integers(levels)) for levels in space.levels))
-    smaller = compress(model, Plan(plan.groups), traced=traced)
-    expected = measure(smaller, shape)["macs"]
-
-    def nothing(module: nn.Module, inputs: object, output: object) -> None:
-        """Only the two kinds of layer are counted."""
-
-    leaves = [part for part in smaller.modules() if not list(part.children())]
-    others = {type(part): nothing for part in leaves if not isinstance(part, (nn.Conv2d, nn.Linear))}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        macs, _ = profile(smaller.eval(), (torch.zeros(1, *shape),), custom_ops=others, verbose=False)
-    assert macs == expected

@@ -116,6 +116,7 @@ FLOORS = (
         "pqsearch.plots",
         "pqsearch.plotting",
         "pqsearch.meter_picture",
+        "pqsearch.layer_values",
         "pqsearch.summary",
         "pqsearch.resolving",
         "pqsearch.simulating",

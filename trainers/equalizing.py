@@ -42,6 +42,18 @@ def equalize(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[nn.Module,
     return found.requires_grad_(False), pairs
 
 
+def unclipped(model: nn.Module) -> nn.Module:
+    """A copy with ReLU where `model` has ReLU6, which lets no scale through: 6 stays 6 (section 5.1.1). Outputs change where a value
+    was above 6.
+    """
+    found = copy.deepcopy(model)
+    for name, part in list(found.named_modules()):
+        if isinstance(part, nn.ReLU6):
+            parent, _, key = name.rpartition(".")
+            setattr(found.get_submodule(parent) if parent else found, key, nn.ReLU(part.inplace))
+    return found
+
+
 def _neighbours(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
     """Layers whose outputs go to one other alone, with it; everything in between is read once."""
     graph = Graph(model, input_shape)

@@ -38,6 +38,11 @@ class Side:
     sqnr: float | None = None
     error: float | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values, six digits of each; `edges` are the first and the last, bins being equal."""
+        plain = {**vars(self), "edges": self.edges[[0, -1]], "counts": self.counts.astype(int)}
+        return {name: _short(value) for name, value in plain.items()}
+
 
 @dataclass(frozen=True)
 class LayerView:
@@ -46,6 +51,9 @@ class LayerView:
     name: str
     weight: Side
     act: Side
+
+    def to_json(self) -> dict[str, Any]:
+        return {"layer": self.name, "weight": self.weight.to_json(), "act": self.act.to_json()}
 
 
 @torch.no_grad()
@@ -94,6 +102,13 @@ def _side(values: Tensor, grid: Grid | None, axis: int) -> Side:
     sqnr = 10 * math.log10(power / lost) if power > 0 and lost > 0 else None
     ends: Any = grid
     return Side(grid.bits, counts, edges, ranges, zeros, ends.low, ends.high, sqnr, float(noise.mean()))
+
+
+def _short(value: Any) -> Any:
+    """Numbers with the digits that a picture needs."""
+    if isinstance(value, np.ndarray):
+        return [_short(one) for one in value.tolist()] if value.ndim == 1 else [_short(row) for row in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _histogram(values: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

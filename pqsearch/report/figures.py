@@ -137,19 +137,6 @@ def _front_of(rows: Sequence[Mapping[str, Any]], cost: str) -> list[Mapping[str,
     return found
 
 
-def rounding(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Signal to quantisation noise of every layer's weights and inputs; layers in float have none."""
-    figure = go.Figure()
-    for key, words, colour in (("weight_sqnr", "weights", BLUE), ("act_sqnr", "inputs", ORANGE)):
-        figure.add_scatter(
-            x=[row["layer"] for row in rows], y=[row[key] for row in rows], name=words, mode="lines+markers",
-            line={"color": colour}, hovertemplate="%{x}: %{y:.1f} dB<extra>" + words + "</extra>",
-        )  # fmt: skip
-    figure.update_yaxes(title="dB")
-    figure.update_xaxes(tickangle=-60)
-    return styled(figure, height=440).update_layout(margin={"b": 130})
-
-
 def layers(info: Mapping[str, Any], plans: Mapping[str, Any], colours: Mapping[str, str] = PLAN_COLOURS) -> go.Figure:
     """Prune rate, weight bits, activation bits and, where a plan has any, zeros of every layer: plans side by side, those that
     have one of `colours`.
@@ -177,7 +164,7 @@ def layers(info: Mapping[str, Any], plans: Mapping[str, Any], colours: Mapping[s
                 x=names, y=values, name=role, marker={"color": colour}, legendgroup=role, showlegend=row == 1,
                 hovertemplate="%{x}: %{y}<extra>" + role + "</extra>", row=row, col=1,
             )  # fmt: skip
-    figure.update_yaxes(tickformat=".0%", row=1, col=1)
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero", row=1, col=1)
     if sparse:
         figure.update_yaxes(tickformat=".0%", row=len(titles), col=1)
     figure.update_xaxes(tickangle=-60, row=len(titles), col=1)

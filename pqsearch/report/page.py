@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from pqsearch import rooms
-from pqsearch.report import figures, knob_maps
+from pqsearch.report import figures, grids, knob_maps
 from pqsearch.report.correlation_words import final_sentences, rung_sentences
 from pqsearch.report.slider import sliders
 from pqsearch.report.style import STYLE
@@ -47,10 +47,11 @@ def render(
     front: Mapping[str, Any] | None = None,
     forecast: Sequence[Mapping[str, Any]] = (),
     run_dir: str = "RUN_DIR",
+    values: Mapping[str, Any] | None = None,
 ) -> str:
     """The page. `candidates` are a study's rows, `layers` a `ModelInfo` and `plans` plans by role, `sensitivity` the table of
-    `Probing.table`, `front` the content of front.json, `forecast` the rows of `pqsearch.resolving.sweep`, all as JSON values.
-    Commands on the page name `run_dir`.
+    `Probing.table`, `front` the content of front.json, `forecast` the rows of `pqsearch.resolving.sweep`, `values` what
+    `pqsearch.layer_values` makes, all as JSON values. Commands on the page name `run_dir`.
     """
     parts = [_head(summary), _verdict(summary), _results(summary), _differences(summary), _budgets(summary)]
     if any(row["state"] == "done" for row in candidates):
@@ -68,12 +69,7 @@ def render(
     parts.append(sliders(forecast, summary["budgets"], run_dir, summary.get("evaluations", 0)))
     if plans:
         parts.append(_figure("The plan, layer by layer", figures.layers(layers, plans), ""))
-    if any(row["weight_sqnr"] or row["act_sqnr"] for row in summary.get("rounding") or ()):
-        words = (
-            "Signal to quantisation noise of the searched plan's layers, in decibels: 6 dB are about one bit. "
-            "`pqsearch plot` draws the grids over the values."
-        )
-        parts.append(_figure("What rounding costs, layer by layer", figures.rounding(summary["rounding"]), words))
+    parts += [_figure(*section) for section in grids.sections(values or {})]
     if sensitivity:
         parts.append(
             _figure("What each layer can bear", knob_maps.sensitivity(sensitivity), _sensitivity_words(summary))

@@ -18,6 +18,7 @@ from pqsearch.spec_network import FixedPointSpec
 from search_spaces.space import Space
 from tests.contracts.small_models import SMALL, UNPRUNED
 from tests.trainers.small import difference, shaken
+from tests.trainers.witnesses import thop_macs, torch_flops
 from trainers.build import build_model, load_weights
 from trainers.compress import calibrate_steps, compress
 from trainers.coupling import NORMS, Traced
@@ -27,7 +28,7 @@ from trainers.fixed_point.convert import calibrate, fixed_point
 from trainers.fixed_point.integer import IntegerNetwork, integer_layers
 from trainers.fixed_point.values import NoIntegerForm
 from trainers.layers import trace
-from trainers.measure import measure
+from trainers.measure import measure, measure_layers
 from trainers.merging import merge_batch_norm
 
 CLASSES, SHAPE = 7, (3, 32, 32)
@@ -124,6 +125,13 @@ def test_a_plan_costs_what_is_measured_after_it_was_applied(name: str, place: in
         assert costs[key] == after[key], key
     for key, measured in (("flops", "macs"), ("params", "params"), ("bitops", "bitops")):
         assert costs[key] == pytest.approx(after[measured] / before[measured], rel=1e-12), key
+
+
+@each
+def test_torch_and_thop_count_what_the_meter_does(name: str, place: int) -> None:
+    model = _net(name, place)[0]
+    macs = sum(layer.macs for layer in measure_layers(model, SHAPE))
+    assert torch_flops(model, SHAPE) == 2 * macs and thop_macs(model, SHAPE) == macs
 
 
 @each

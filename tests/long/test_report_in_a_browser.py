@@ -57,3 +57,19 @@ def test_moving_a_slider_shows_another_plan_and_its_command(finished_run: Path, 
         assert expected.startswith(f"{100 * row['accuracy']:.1f} %")
         assert command.endswith(f"--budget {row['budget']}={row['limit']:g}")
         assert int(bars) == len(row["plan"]["groups"]) + 2 * len(row["plan"]["layers"])
+
+
+def test_another_layer_can_be_picked_and_shows_its_own_values(finished_run: Path, tmp_path: Path) -> None:
+    pick = (
+        "window.addEventListener('load', () => setTimeout(() => {"
+        "const figure = [...document.querySelectorAll('.js-plotly-plot')].find(one => one.layout.updatemenus);"
+        "const button = figure.layout.updatemenus[0].buttons.at(-1);"
+        "Plotly.update(figure, ...button.args).then(() => { document.title = button.label + '|' + figure.data[0].y.length + '|'"
+        "+ figure.querySelector('.annotation-text').textContent; }); }, 1000));"
+    )
+    layer, bins, title = _title(finished_run, tmp_path, pick).split("|")
+    last = json.loads((finished_run / "layer_values.json").read_text())["layers"][-1]
+    assert layer == last["layer"] and int(bins) == len(last["weight"]["counts"])
+    assert title.startswith(
+        f"weights: {last['weight']['bits']} bits" if last["weight"]["low"] is not None else "weights: float"
+    )

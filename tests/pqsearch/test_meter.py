@@ -7,14 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from pqsearch.cli import main
 from pqsearch.meter import meter
 from pqsearch.plan import LayerPlan, Plan
 from tests.conftest import write_spec
 from tests.trainers.nets import NETS, make
+from tests.trainers.witnesses import torch_flops
 from trainers.measure import measure_layers
 
 
@@ -74,9 +73,5 @@ def test_a_plan_of_another_network_and_a_file_that_cannot_be_written_are_one_lin
 
 @pytest.mark.parametrize("name", NETS)
 def test_torch_counts_two_flops_for_each_of_our_macs(name: str) -> None:
-    """FlopCounterMode counts a multiplication and an addition, no biases, and no zeros that padding adds: as we do."""
     model, shape = make(name)
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        model.eval()(torch.zeros(1, *shape))
-    assert counter.get_total_flops() == 2 * sum(row.macs for row in measure_layers(model, shape))
+    assert torch_flops(model, shape) == 2 * sum(row.macs for row in measure_layers(model, shape))

@@ -192,6 +192,14 @@ def test_python_gives_what_the_command_line_gives(finished_run: Path) -> None:
     assert pqsearch.run(spec)["searched"] == _summary(finished_run)["searched"]
 
 
+def test_without_a_baseline_there_is_nothing_to_report_and_none_is_trained(tmp_path: Path, capsys: Any) -> None:
+    spec = write_spec(tmp_path)
+    assert main(["report", str(spec)]) == 2
+    said = capsys.readouterr().err
+    assert said == f"{tmp_path / 'run'}: has nothing to report yet; `pqsearch run` begins with its baseline\n"
+    assert not list(tmp_path.rglob("baseline*"))
+
+
 def test_the_report_is_one_page_without_network(finished_run: Path) -> None:
     page = (finished_run / "report.html").read_text()
     assert page.startswith("<!doctype html>")

@@ -75,12 +75,22 @@ def test_a_run_keeps_its_steps_from_epoch_to_epoch(finished_run: Path) -> None:
     plan = json.loads((finished_run / "plan.json").read_text())
     folder = finished_run / "checkpoints" / f"plan-{Plan.from_json(plan).hash}"
     steps = json.loads((folder / "steps.json").read_text())
-    summary = json.loads((finished_run / "summary.json").read_text())
     assert len(steps) == 1 + 2 and all(one.keys() == steps[0].keys() for one in steps)
     quantised = sum((row["weight_bits"] != 32) + (row["act_bits"] != 32) for row in plan["layers"].values())
     assert len(steps[0]) == quantised and steps[0] != steps[-1]
-    assert next(row["layer"] for row in summary["rounding"]) == "conv1"
-    assert "What rounding costs" in (finished_run / "report.html").read_text()
+
+
+def test_the_report_shows_what_the_layers_hold(finished_run: Path) -> None:
+    values = json.loads((finished_run / "layer_values.json").read_text())
+    plan = json.loads((finished_run / "plan.json").read_text())
+    assert [row["layer"] for row in values["layers"]] == list(plan["layers"])
+    for row in values["layers"]:
+        for side, bits in (("weight", "weight_bits"), ("act", "act_bits")):
+            assert row[side]["bits"] == plan["layers"][row["layer"]][bits]
+    assert len(values["steps"]) == 1 + 2
+    page = (finished_run / "report.html").read_text()
+    for heading in ("What rounding costs, layer by layer", "Values and their grids", "Steps while training"):
+        assert f"<h2>{heading}</h2>" in page
 
 
 MISTAKES = {

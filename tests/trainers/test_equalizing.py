@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tests.trainers.small import difference, shaken
 from trainers.build import build_model
-from trainers.equalizing import equalize
+from trainers.equalizing import equalize, unclipped
 from trainers.merging import merge_batch_norm
 
 SHAPE = (3, 8, 8)
@@ -65,6 +65,15 @@ def test_what_does_not_let_a_scale_through_keeps_its_layers_as_they_are(between:
     assert pairs == [] and torch.equal(cast("Any", found[0]).weight, cast("Any", _chain(between)[0]).weight.double())
 
 
+def test_without_clipping_a_scale_passes_where_a_relu6_was() -> None:
+    model = shaken(_chain(nn.ReLU6(inplace=True)))
+    open_ended = unclipped(model)
+    assert equalized(open_ended)[1] == [("0", "2")]
+    assert isinstance(model[1], nn.ReLU6), "the original is as it was"
+    small = 0.01 * torch.randn(2, *SHAPE, dtype=torch.double)
+    assert torch.equal(open_ended(small), model(small)), "nothing is above 6"
+
+
 class Read(nn.Module):
     """The first layer's output is read by two others."""
 
@@ -91,9 +100,14 @@ def test_a_channel_without_weights_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("name", "options", "pairs"),
-    [("cifar_resnet", {"depth": 20}, 9), ("mobilenet_v1", {"stem": "cifar", "width": 0.25}, 27)],
+    [
+        ("cifar_resnet", {"depth": 20}, 9),
+        ("mobilenet_v1", {"stem": "cifar", "width": 0.25}, 27),
+        # Within blocks 1 and 16 times 2, and on both sides of the last convolution; so narrow, all but one block are added to.
+        ("mobilenet_v2", {"stem": "cifar", "width": 0.25}, 35),
+    ],
 )
 def test_whole_networks_compute_the_same(name: str, options: dict[str, Any], pairs: int) -> None:
     torch.manual_seed(0)
     model = merge_batch_norm(shaken(build_model(name, options, 10, (3, 32, 32))), (3, 32, 32)).model
-    assert len(equalized(model, (3, 32, 32))[1]) == pairs
+    assert len(equalized(unclipped(model), (3, 32, 32))[1]) == pairs

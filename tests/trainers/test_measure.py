@@ -1,33 +1,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-import thop
 import torch
 from torch import nn
 
 from pqsearch.plan import FIXED, LayerPlan, ModelInfo, Plan, channels_kept
 from tests.trainers.nets import NETS, make, random_plan
+from tests.trainers.witnesses import thop_macs
 from trainers.compress import compress
 from trainers.layers import trace
 from trainers.measure import measure
-
-
-def _ignored(module: nn.Module, inputs: Any, output: Any) -> None:
-    """Not a convolution or linear layer: thop counts norms and pooling, we do not."""
-
-
-def _thop_macs(model: nn.Module, shape: tuple[int, ...]) -> float:
-    others: dict[type[nn.Module], Callable[..., None]] = {
-        type(module): _ignored
-        for module in model.modules()
-        if not list(module.children()) and not isinstance(module, (nn.Conv2d, nn.Linear))
-    }
-    macs, _ = thop.profile(model, inputs=(torch.zeros(1, *shape),), custom_ops=others, verbose=False)
-    return macs
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -36,7 +21,7 @@ def test_thop_counts_the_same_macs_after_surgery(name: str, seed: int) -> None:
     model, shape = make(name)
     traced = trace(model, shape)
     smaller = compress(model, Plan(random_plan(traced.info, seed).groups), traced=traced)
-    assert measure(smaller, shape)["macs"] == _thop_macs(smaller, shape)
+    assert measure(smaller, shape)["macs"] == thop_macs(smaller, shape)
 
 
 def _expected(info: ModelInfo, plan: Plan) -> dict[str, float]:

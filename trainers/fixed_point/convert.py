@@ -18,7 +18,7 @@ from pqsearch.errors import UserError
 from pqsearch.plan import FLOAT_BITS, LayerPlan
 from pqsearch.spec_network import FixedPointSpec
 from trainers.coupling import LAYERS
-from trainers.equalizing import equalize
+from trainers.equalizing import equalize, unclipped
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
 from trainers.fixed_point.values import SLOPE_BITS, NoIntegerForm
 from trainers.merging import line, merge_batch_norm
@@ -56,11 +56,12 @@ def fixed_point(
 
 def merged(model: nn.Module, input_shape: tuple[int, ...], equalized: bool) -> nn.Module:
     """A copy of a float network without batch norm: in the layers beside it, or else a layer of its own, 1x1, each channel by itself.
+    If its layers are to be `equalized`, ReLU6 is made ReLU before that.
 
     Raises `NoIntegerForm` for a norm that can be neither.
     """
     found = merge_batch_norm(model, input_shape)
-    network = equalize(found.model, input_shape)[0] if equalized else found.model
+    network = equalize(unclipped(found.model), input_shape)[0] if equalized else found.model
     for name, reason in found.left.items():
         norm = network.get_submodule(name)
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:

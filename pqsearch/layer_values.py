@@ -1,0 +1,43 @@
+"""What the layers of a run's winner hold beside their grids: what its pictures are drawn from. No Ray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from pqsearch.finetunes import Job
+from pqsearch.plan import Plan
+from pqsearch.plan_file import read_recipe
+from pqsearch.prepare import Prepared
+from pqsearch.rebuild import module_of
+from pqsearch.run_dir import RunDirectory
+from trainers.data import Loader
+from trainers.device import pick
+from trainers.observing import LayerView, observe_layers
+
+#: Images that the report's inputs of layers come from.
+IMAGES = 128
+
+
+def observe(prepared: Prepared, model: nn.Module, images: int) -> list[LayerView]:
+    """Layers of a winner on so many training images."""
+    sample, _ = Loader(prepared.dataset, prepared.splits.train, pick(0)).sample(images, "plot")
+    return observe_layers(model, sample)
+
+
+def steps_of(run: RunDirectory, plan: Plan) -> list[dict[str, float]]:
+    """Of the winner's quantisers by name, before its training and after every epoch of it; per channel the mean."""
+    return run.read(Job("searched", plan).folder(run) / "steps.json") or []
+
+
+def layer_values(prepared: Prepared, run: RunDirectory) -> dict[str, Any]:
+    """`layers`, each as `LayerView.to_json` gives it, and `steps` as `steps_of`; both empty before a winner is fine-tuned."""
+    if not run.plan.is_file():
+        return {"layers": [], "steps": []}
+    plan, recipe = read_recipe(run.plan)
+    weights = Job("searched", plan).folder(run) / "weights.pth"
+    if not weights.is_file():
+        return {"layers": [], "steps": []}
+    seen = observe(prepared, module_of(plan, recipe, weights), IMAGES)
+    return {"layers": [layer.to_json() for layer in seen], "steps": steps_of(run, plan)}
