@@ -231,7 +231,7 @@ def worst_weights(network: Any) -> dict[str, Any]:
     for name, layer in quantized_layers(network):
         grid, weight = layer.weight_quantizer, layer.weight.detach()
         if grid is not None:
-            noise = (grid(weight) - weight).flatten(1).square().sum(1)
+            noise = (grid(weight) - weight).detach().flatten(1).square().sum(1)
             found.append((float(10 * torch.log10(weight.flatten(1).square().sum(1) / noise).nanmedian()), name))
     decibels, name = min(found, default=(math.inf, ""))
     return {"decibels": decibels, "layer": name} if math.isfinite(decibels) else {}
