@@ -47,13 +47,15 @@ class _Call:
 
 
 class Graph:
-    """Uses of a network's layers and norms in one forward pass, and how many read what each operation makes."""
+    """Uses of a network's layers and norms, and of modules of kinds named `also`, in one forward pass, and how many read what each
+    operation makes.
+    """
 
-    def __init__(self, model: nn.Module, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, model: nn.Module, input_shape: tuple[int, ...], also: tuple[type[nn.Module], ...] = ()) -> None:
         self.calls: dict[str, list[_Call]] = {}
         handles = []
         for name, module in model.named_modules():
-            if isinstance(module, (*LAYERS, *NORMS)):
+            if isinstance(module, (*LAYERS, *NORMS, *also)):
 
                 def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
                     call = _Call(inputs[0].grad_fn, output.grad_fn, inputs[0].ndim)

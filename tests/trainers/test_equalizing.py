@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tests.trainers.small import difference, shaken
 from trainers.build import build_model
-from trainers.equalizing import equalize, unclipped
+from trainers.equalizing import ClippedReLU, equalize
 from trainers.merging import merge_batch_norm
 
 SHAPE = (3, 8, 8)
@@ -59,19 +59,29 @@ def _by_input(weight: Tensor, groups: int) -> Tensor:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("between", [nn.ReLU6(), nn.Sigmoid(), nn.Hardswish(), nn.Softplus()])
+@pytest.mark.parametrize("between", [nn.Hardtanh(), nn.Sigmoid(), nn.Hardswish(), nn.Softplus()])
 def test_what_does_not_let_a_scale_through_keeps_its_layers_as_they_are(between: nn.Module) -> None:
     found, pairs = equalized(_chain(between))
     assert pairs == [] and torch.equal(cast("Any", found[0]).weight, cast("Any", _chain(between)[0]).weight.double())
 
 
-def test_without_clipping_a_scale_passes_where_a_relu6_was() -> None:
-    model = shaken(_chain(nn.ReLU6(inplace=True)))
-    open_ended = unclipped(model)
-    assert equalized(open_ended)[1] == [("0", "2")]
-    assert isinstance(model[1], nn.ReLU6), "the original is as it was"
-    small = 0.01 * torch.randn(2, *SHAPE, dtype=torch.double)
-    assert torch.equal(open_ended(small), model(small)), "nothing is above 6"
+@pytest.mark.parametrize("linear", [False, True])
+def test_the_ceiling_of_a_relu6_is_scaled_with_its_channel(linear: bool) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Linear(8, 6), nn.ReLU6(), nn.Linear(6, 4)] if linear else [_chain(nn.ReLU6(inplace=True))]
+    model = nn.Sequential(*layers)
+    with torch.no_grad():
+        next(model.parameters())[2] *= 50  # one channel is often above 6
+    found, pairs = equalized(model, (3, 5, 8) if linear else SHAPE)
+    assert pairs == [("0", "2") if linear else ("0.0", "0.2")]
+    (clip,) = (part for part in found.modules() if isinstance(part, ClippedReLU))
+    assert len(clip.ceiling.unique()) == len(clip.ceiling) and float(clip.ceiling[2]) < 1
+
+
+def test_a_relu6_that_is_used_twice_keeps_its_layers_as_they_are() -> None:
+    clip = nn.ReLU6()
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), clip, nn.Conv2d(4, 4, 1), clip, nn.Conv2d(4, 4, 1), nn.Flatten())
+    assert equalized(model)[1] == []
 
 
 class Read(nn.Module):
@@ -110,4 +120,4 @@ def test_a_channel_without_weights_is_left_as_it_is() -> None:
 def test_whole_networks_compute_the_same(name: str, options: dict[str, Any], pairs: int) -> None:
     torch.manual_seed(0)
     model = merge_batch_norm(shaken(build_model(name, options, 10, (3, 32, 32))), (3, 32, 32)).model
-    assert len(equalized(unclipped(model), (3, 32, 32))[1]) == pairs
+    assert len(equalized(model, (3, 32, 32))[1]) == pairs

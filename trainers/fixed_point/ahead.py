@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.coupling import LAYERS
-from trainers.fixed_point.convert import merged, round_slopes
+from trainers.fixed_point.convert import merged, round_constants
 from trainers.fixed_point.values import Fixed, NoIntegerForm
 
 #: For networks that have no integer form.
@@ -38,7 +38,7 @@ def integer_problem(model: nn.Module, input_shape: tuple[int, ...]) -> str | Non
         network = merged(copy.deepcopy(model).cpu().float(), input_shape, equalized=False)
     except NoIntegerForm as error:
         return str(error)
-    round_slopes(network)
+    round_constants(network)
     seen: list[str] = []
     for name, part in list(network.named_modules()):
         if isinstance(part, LAYERS):

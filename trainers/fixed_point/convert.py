@@ -18,9 +18,9 @@ from pqsearch.errors import UserError
 from pqsearch.plan import FLOAT_BITS, LayerPlan
 from pqsearch.spec_network import FixedPointSpec
 from trainers.coupling import LAYERS
-from trainers.equalizing import equalize, unclipped
+from trainers.equalizing import ClippedReLU, equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
-from trainers.fixed_point.values import SLOPE_BITS, NoIntegerForm
+from trainers.fixed_point.values import CEILING_BITS, SLOPE_BITS, NoIntegerForm
 from trainers.merging import line, merge_batch_norm
 from trainers.passing import hooked_pass
 from trainers.quantized import masked, quantized_layers
@@ -50,18 +50,17 @@ def fixed_point(
         if isinstance(part, LAYERS):
             own = _bits(name, settings, bits or {})
             fix(network, name, own, settings.bias_bits, settings.output_bits, settings.saturate)
-    round_slopes(network)
+    round_constants(network)
     return network
 
 
 def merged(model: nn.Module, input_shape: tuple[int, ...], equalized: bool) -> nn.Module:
     """A copy of a float network without batch norm: in the layers beside it, or else a layer of its own, 1x1, each channel by itself.
-    If its layers are to be `equalized`, ReLU6 is made ReLU before that.
 
     Raises `NoIntegerForm` for a norm that can be neither.
     """
     found = merge_batch_norm(model, input_shape)
-    network = equalize(unclipped(found.model), input_shape)[0] if equalized else found.model
+    network = equalize(found.model, input_shape)[0] if equalized else found.model
     for name, reason in found.left.items():
         norm = network.get_submodule(name)
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
@@ -75,11 +74,13 @@ def merged(model: nn.Module, input_shape: tuple[int, ...], equalized: bool) -> n
     return network
 
 
-def round_slopes(network: nn.Module) -> None:
-    """Slopes of leaky ReLUs become multiples of 2^-8, in place."""
+def round_constants(network: nn.Module) -> None:
+    """Slopes of leaky ReLUs become multiples of 2^-8, ceilings of channels of 2^-16, in place."""
     for part in network.modules():
         if isinstance(part, nn.LeakyReLU):
             part.negative_slope = round(part.negative_slope * 2**SLOPE_BITS) / 2**SLOPE_BITS
+        elif isinstance(part, ClippedReLU):
+            part.ceiling.copy_((part.ceiling.double() * 2**CEILING_BITS).round() / 2**CEILING_BITS)
 
 
 @torch.no_grad()

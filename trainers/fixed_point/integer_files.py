@@ -28,7 +28,8 @@ RULES = (
     "accumulator_bits, adds the bias shifted left to the sums' fraction length (input + weight), and rounds to `output`. Rounding to a "
     "format: floor(value x 2^fraction_length + 1/2), clipped to its ends (signed: -2^(bits-1) to 2^(bits-1)-1, else 0 to 2^bits-1). "
     "An average keeps the sum and the number of places as divisor, until a layer rounds it. Additions and joins shift left to the "
-    "finer of their operands. Padding is zero. Weights are [out, in/groups, height, width] or [out, in], the last index fastest."
+    "finer of their operands, and so does `minimum`, whose arguments are the largest value that each channel may have. Padding is "
+    "zero. Weights are [out, in/groups, height, width] or [out, in], the last index fastest."
 )
 
 

@@ -20,6 +20,8 @@ from trainers.quantizers.ristretto import half_up
 
 #: Bits behind the point of a leaky ReLU's slope.
 SLOPE_BITS = 8
+#: And of the ceiling of a channel: those of small channels are small.
+CEILING_BITS = 16
 #: Integers stay below 2 to the power of this: int64 has room, and float64 can follow.
 MOST_BITS = 52
 
@@ -158,10 +160,11 @@ def _note(operation: str, arguments: Any, found: Fixed) -> None:
 
 
 def _options(arguments: Any) -> list[Any]:
-    """Numbers and words among the arguments of an operation."""
+    """Numbers, in a list those of a tensor, and words among the arguments of an operation."""
     args, named = arguments
     kept = [one for one in (*args, *named.values()) if not _numbers(one)]
-    return [one if isinstance(one, (int, float, str, bool, type(None))) else str(one) for one in kept]
+    plain = [one.flatten().tolist() if isinstance(one, Tensor) else one for one in kept]
+    return [one if isinstance(one, (int, float, str, bool, list, type(None))) else str(one) for one in plain]
 
 
 def _moved(name: str, arguments: Any, found: Any, first: Fixed) -> Any:
@@ -213,6 +216,17 @@ def _relu6(x: Fixed, inplace: bool = False) -> Fixed:
 
 def _hardtanh(x: Fixed, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Fixed:
     return _clamp(x, min_val, max_val)
+
+
+def _minimum(x: Fixed, other: Tensor) -> Fixed:
+    if isinstance(other, Fixed):
+        raise NoIntegerForm("the smaller of two outputs")
+    _undivided(x, "minimum")
+    fraction = max(x.fraction, CEILING_BITS)
+    ceilings = other.double() * 2.0**fraction
+    if not torch.equal(ceilings, ceilings.round()):
+        raise NoIntegerForm(f"a ceiling that is no multiple of 2^-{CEILING_BITS}")
+    return Fixed.of(torch.minimum(_shifted(_plain(x), fraction - x.fraction), ceilings.long()), fraction)
 
 
 def _leaky_relu(x: Fixed, negative_slope: float = 0.01, inplace: bool = False) -> Fixed:
@@ -298,6 +312,7 @@ RULES: dict[str, Callable[..., Fixed]] = {
     "clamp": _clamp,
     "clamp_min": lambda x, min: _clamp(x, min),
     "leaky_relu": _leaky_relu,
+    "minimum": _minimum,
     "add": _add,
     "radd": _add,
     "iadd": _add,

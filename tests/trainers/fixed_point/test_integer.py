@@ -182,17 +182,23 @@ def _grids(network: nn.Module) -> list[tuple[str, Any]]:
     return [(name, layer.weight_quantizer) for name, layer in fixed_layers(network).items()]
 
 
-def test_a_state_dict_brings_the_whole_network_back() -> None:
-    model = network_of("cifar_resnet", depth=8)
-    network = made(model)
-    again = fixed_point(shaken(network_of("cifar_resnet", depth=8)).float(), SHAPE, FixedPointSpec())
+@pytest.mark.parametrize(
+    ("name", "options", "settings"),
+    [("cifar_resnet", {"depth": 8}, {}), ("mobilenet_v2", {"stem": "cifar", "width": 0.25}, {"equalize": True})],
+)
+def test_a_state_dict_brings_the_whole_network_back(
+    name: str, options: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    network = made(network_of(name, **options), **settings)
+    again = fixed_point(network_of(name, **options), SHAPE, FixedPointSpec(**settings))
     again.load_state_dict(network.state_dict())
     images = _images(2).double()
     assert torch.equal(again.double()(images), network(images))
 
 
-def test_equalised_and_corrected_it_is_nearer_to_float_and_still_exact(tmp_path: Path) -> None:
-    model = shaken(network_of("mobilenet_v1", stem="cifar", width=0.25)).float()
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2"])
+def test_equalised_and_corrected_it_is_nearer_to_float_and_still_exact(name: str, tmp_path: Path) -> None:
+    model = shaken(network_of(name, stem="cifar", width=0.25)).float()
     images, fresh = _images(32), _images(16, seed=5)
     errors = {}
     for key, settings in {
