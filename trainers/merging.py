@@ -53,9 +53,10 @@ class Graph:
 
     def __init__(self, model: nn.Module, input_shape: tuple[int, ...], also: tuple[type[nn.Module], ...] = ()) -> None:
         self.calls: dict[str, list[_Call]] = {}
+        kinds: tuple[type[nn.Module], ...] = (*LAYERS, *NORMS, *also)
         handles = []
         for name, module in model.named_modules():
-            if isinstance(module, (*LAYERS, *NORMS, *also)):
+            if isinstance(module, kinds):
 
                 def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
                     call = _Call(inputs[0].grad_fn, output.grad_fn, inputs[0].ndim)
