@@ -60,7 +60,7 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
             f"target   the least {spec.target.minimize} that loses at most {spec.target.max_drop:g} points; plans reach "
             f"{target.low:.6g} to {target.high:.6g}"
         )
-    for text in warnings(spec):
+    for text in warnings(spec, len(prepared.splits.train)):
         say(f"warning  {text}")
     if measure_time:
         say(time_table(estimate(prepared), spec.workers.price))

@@ -332,7 +332,7 @@ def opened(
         run.sweep()
         pipeline = Pipeline(spec, run, console, verbose, keeper)
         pipeline.__dict__["prepared"] = prepared
-        for text in warnings(spec):
+        for text in warnings(spec, len(prepared.splits.train)):
             console.line(f"warning: {text}")
         yield pipeline
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def make_summary(
         "workers": spec.workers.model_dump(),
         **_task(spec),
         "quantizer": {"name": spec.quantizer.name, **spec.quantizer.options},
-        "warnings": warnings(spec),
+        "warnings": warnings(spec, len(prepared.splits.train)),
         **_search_facts(run, spec.workers.price),
         "baseline": {
             **_accuracies(baseline),
@@ -102,9 +102,13 @@ def make_summary(
     return summary, plans
 
 
-def warnings(spec: Spec) -> list[str]:
-    """What a reader must know before trusting the numbers."""
-    found = []
+def warnings(spec: Spec, train_images: int) -> list[str]:
+    """What a reader must know before trusting the numbers; so many images are left for training."""
+    found = [
+        f"{key}: {wanted} images are asked for, the training images are {train_images}; all of them are taken."
+        for key, wanted in _samples(spec)
+        if wanted > train_images
+    ]
     if spec.model.weights and not spec.data.validation:
         found.append(
             "The weights came from outside and may have been trained on the images that score and select plans: "
@@ -112,6 +116,17 @@ def warnings(spec: Spec) -> list[str]:
         )
     early = unbred(spec.algorithm.name, spec.algorithm.options, spec.study.evaluations)
     return [*found, early] if early else found
+
+
+def _samples(spec: Spec) -> Iterator[tuple[str, int]]:
+    """Keys that say how many training images are looked at, and how many."""
+    for index, rung in enumerate(spec.rungs):
+        if spec.calibrates(index):
+            yield f"rungs[{index}].images", rung.images
+    if spec.reconstruction is not None:
+        yield "reconstruction.images", spec.reconstruction.images
+    if spec.fixed_point is not None:
+        yield "fixed_point.images", spec.fixed_point.images
 
 
 def _fixed_point(spec: Spec, run: RunDirectory) -> dict[str, Any] | None:

@@ -249,6 +249,20 @@ def test_parsing_leaves_the_values_as_they_were() -> None:
 def test_a_population_that_nobody_set_and_nobody_can_finish_is_warned_of(
     algorithm: dict[str, Any], evaluations: int, option: str | None
 ) -> None:
-    found = warnings(parse_spec(smallest_values(algorithm=algorithm, study__evaluations=evaluations)))
+    found = warnings(parse_spec(smallest_values(algorithm=algorithm, study__evaluations=evaluations)), 10_000)
     assert len(found) == (option is not None)
     assert all(f"algorithm.{option} is" in text and "study.evaluations is 6" in text for text in found)
+
+
+def test_more_images_than_there_are_to_look_at_are_warned_of() -> None:
+    spec = parse_spec(
+        smallest_values(
+            algorithm={"name": "random_search"}, reconstruction={"images": 900}, fixed_point={"images": 700}
+        )
+    )
+    assert warnings(spec, 900) == []
+    assert warnings(spec, 800) == [
+        "reconstruction.images: 900 images are asked for, the training images are 800; all of them are taken."
+    ]
+    assert len(warnings(spec, 600)) == 2
+    assert any(text.startswith("rungs[0].images: 512 images") for text in warnings(spec, 500))
