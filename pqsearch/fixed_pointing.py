@@ -20,6 +20,7 @@ from pqsearch.run_dir import RunDirectory
 from pqsearch.spec_network import FixedPointSpec
 from trainers import files
 from trainers.baseline import recipe
+from trainers.compress import reestimate_norms
 from trainers.data import Loader
 from trainers.device import evaluation_batch, pick
 from trainers.fixed_point import integer_files
@@ -121,6 +122,11 @@ def make(
         calibrate(network, images, loss if settings.criterion == "loss" else None, settings.correct_bias)
     except FloatingPointError as error:
         raise UserError(f"fixed_point: {run.model}: {error}; mend the training that it is from") from error
+    if not settings.merge_batch_norm:
+        # Rounding has moved what norms normalise. Images as in training: see `trainers.proxy`.
+        number = max(settings.images, spec.calibration_images)
+        augmented, _ = train.sample(number, "calibration", 0, augment=tuple(spec.data.augment))
+        reestimate_norms(network, augmented.tensor_split(-(-len(augmented) // batch)))
     paths.folder.mkdir(exist_ok=True)
     if settings.epochs:
         _train(prepared, network, train, settings, device, paths.checkpoint(_of(run, settings)), progress)

@@ -201,7 +201,9 @@ class FixedPointSpec(Section):
         description="Bits that each layer's sums are rounded to before anything else is done with them.",
     )
     merge_batch_norm: bool = Field(
-        True, description="Batch norm goes into the layers beside it. Without that there are no integer files."
+        True,
+        description="Batch norm goes into the layers beside it. Without that it is measured anew behind the grids, and there are no "
+        "integer files.",
     )
     equalize: bool = Field(
         False,

@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 import pqsearch
 from pqsearch.cli import main
 from pqsearch.errors import UserError
+from pqsearch.fixed_pointing import load_fixed_point
 from pqsearch.pipeline import opened
 from pqsearch.spec import load_spec
 from tests.conftest import write_spec
 from tests.own_modules import own_modules
+from tests.trainers.small import CPU
+from trainers.data import Loader
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +70,30 @@ def test_run_again_nothing_is_made_again_until_the_settings_change(
     assert "fixed_point" in capsys.readouterr().out
 
 
-def test_without_merging_there_are_no_integers(folder: Path) -> None:
-    with opened(load_spec(folder / "spec.toml", ["fixed_point.merge_batch_norm=false"]), quiet=True) as pipeline:
+def test_without_merging_there_are_no_integers_and_norms_are_measured_behind_the_grids(folder: Path) -> None:
+    changes = ["fixed_point.merge_batch_norm=false", "fixed_point.weight_bits=3"]
+    with opened(load_spec(folder / "spec.toml", changes), quiet=True) as pipeline:
         assert "integer" not in pipeline.fixed_point()
+        run, prepared = pipeline.run, pipeline.prepared
+    augment = tuple(prepared.spec.data.augment)
+    images, _ = Loader(prepared.dataset, prepared.splits.train, CPU).sample(600, "look", augment=augment)
+    network, seen = load_fixed_point(run.path), {}
+    for name, part in network.named_modules():
+        if isinstance(part, nn.BatchNorm2d):
+
+            def look(norm: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+                seen[name] = inputs[0].mean((0, 2, 3))
+
+            part.register_forward_pre_hook(look)
+    with torch.no_grad():
+        network(images.double())
+    found, exported = network.state_dict(), pqsearch.load(run.path).state_dict()
+    off = {"found": 0.0, "exported": 0.0}
+    for name, mean in seen.items():
+        size = found[f"{name}.running_var"].sqrt()
+        off["found"] += float(((found[f"{name}.running_mean"] - mean) / size).abs().mean())
+        off["exported"] += float(((exported[f"{name}.running_mean"] - mean) / size).abs().mean())
+    assert len(seen) > 3 and off["found"] < 0.5 * off["exported"]
 
 
 def test_by_the_loss_the_stage_asks_the_task(folder: Path) -> None:
