@@ -9,15 +9,13 @@ The paper's ResNets on CIFAR-10, weights adapted to the images for three epochs,
 in how steps are found; batch norm is measured anew on training images, augmented as in training (but for those of `norms not augmented`),
 or merged. `ristretto` has one power of two a tensor, the rest a step per output channel of weights and one per tensor of activations.
 `searched` is `pqsearch ptq` at the mean bits of the uniform plan, each layer with bits of its own, whose grids the calibrator named ahead
-then finds. Seeds draw other calibration images, for brecq other batches, and plans. Beside accuracies stands the layer of whose weights
-rounding leaves least: signal to noise in decibels of its median output channel. Peers (`pip install .[peers-post-training]`) are
+then finds. Seeds draw other calibration images, for brecq other batches, and plans. Peers (`pip install .[peers-post-training]`) are
 brevitas and, at eight bits, onnxruntime and torchao. Every result is kept in FOLDER as soon as it is there; the same command goes on.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import statistics
 import sys
@@ -216,27 +214,7 @@ def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
                 reestimate_norms(network, as_trained.split(FEW))
     seconds = time.perf_counter() - began
     found = evaluate_test(network, dataset, torch.device("cpu"))
-    return {
-        "accuracy": found["test_accuracy"], "images": found["test_images"], "seconds": seconds, **worst_weights(network)
-    }  # fmt: skip
-
-
-def worst_weights(network: Any) -> dict[str, Any]:
-    """The layer whose channels lose most by rounding its weights: signal to noise in decibels of the median channel. Empty for
-    networks without our quantisers and for weights that are on their grids.
-    """
-    import torch
-
-    from trainers.quantized import quantized_layers
-
-    found = []
-    for name, layer in quantized_layers(network):
-        grid, weight = layer.weight_quantizer, layer.weight.detach()
-        if grid is not None:
-            noise = (grid(weight) - weight).detach().flatten(1).square().sum(1)
-            found.append((float(10 * torch.log10(weight.flatten(1).square().sum(1) / noise).nanmedian()), name))
-    decibels, name = min(found, default=(math.inf, ""))
-    return {"decibels": decibels, "layer": name} if math.isfinite(decibels) else {}
+    return {"accuracy": found["test_accuracy"], "images": found["test_images"], "seconds": seconds}
 
 
 def _searched(spec: Spec, info: ModelInfo, uniform: Plan, calibrator: str, act_bits: int, case: Case) -> dict[str, Any]:
@@ -287,9 +265,6 @@ def rows(found: dict[Case, dict[str, Any]], network: str) -> Iterator[Row]:
         weight, _, act = bits.partition("/")
         name = f"W{weight}A{act} {method}: {seconds:.0f} s, sd {spread(accuracies):.2f} of {len(results)} seeds"
         yield Row(name, statistics.fmean(accuracies), "%")
-        if "decibels" in results[0]:
-            name = f"W{weight}A{act} {method}: weights of {results[0]['layer']}, of which rounding leaves least, by channel"
-            yield Row(name, results[0]["decibels"], "dB")
         if (method, bits) in BARS:
             gain = statistics.fmean(accuracies) - float_accuracy
             yield at_least(f"W{weight}A{act} {method} against float", gain, "points", -BARS[method, bits])

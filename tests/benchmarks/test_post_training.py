@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
-from post_training import METHODS, NETWORKS, ONCE, load_case_spec, rows, table, worst_weights
-from torch import nn
-
-from pqsearch.plan import LayerPlan, Plan
-from trainers.compress import calibrate_steps, compress
+from post_training import METHODS, NETWORKS, ONCE, load_case_spec, rows, table
 
 
 def _result(accuracy: float, **more: Any) -> dict[str, Any]:
@@ -44,23 +39,6 @@ def test_a_searched_plan_is_held_against_the_uniform_one_of_its_own_run() -> Non
     }
     (gain,) = (row for row in rows(found, "resnet20") if "against uniform bits" in row.name)
     assert gain.value == pytest.approx(0.25) and gain.met
-
-
-def test_the_layer_whose_median_channel_loses_most_is_named() -> None:
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 16, 5))
-    with torch.no_grad():
-        network[2].weight[1:] /= 50  # one channel decides the step of all
-        network[2].weight[7] = 0
-    images = torch.rand(4, 3, 8, 8)
-    quantised = compress(
-        network, Plan(layers={name: LayerPlan(4, 8) for name in ("0", "2", "4")}), input_shape=(3, 8, 8), quantizer="ristretto",
-        quantizer_options={"saturate": False},
-    )  # fmt: skip
-    calibrate_steps(quantised, images)
-    found = worst_weights(quantised)
-    assert found["layer"] == "2" and found["decibels"] < 3
-    assert worst_weights(network) == {}
 
 
 def test_the_table_has_methods_by_bits_in_their_own_order() -> None:
