@@ -123,10 +123,9 @@ def make(
     except FloatingPointError as error:
         raise UserError(f"fixed_point: {run.model}: {error}; mend the training that it is from") from error
     if not settings.merge_batch_norm:
-        # Rounding has moved what norms normalise. Images as in training: see `trainers.proxy`.
+        # Rounding has moved what norms normalise.
         number = max(settings.images, spec.calibration_images)
-        augmented, _ = train.sample(number, "calibration", 0, augment=tuple(spec.data.augment))
-        reestimate_norms(network, augmented.tensor_split(-(-len(augmented) // batch)))
+        reestimate_norms(network, train.parts(number, "calibration", 0, augment=tuple(spec.data.augment)))
     paths.folder.mkdir(exist_ok=True)
     if settings.epochs:
         _train(prepared, network, train, settings, device, paths.checkpoint(_of(run, settings)), progress)

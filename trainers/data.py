@@ -158,6 +158,15 @@ class Loader:
         order = torch.randperm(len(self), generator=random).numpy()[:count]
         return self._augmented(order, augment, derive(*seed, "pixels"), random, Part.whole(len(order)))
 
+    def parts(self, count: int, *seed: str | int, augment: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Images of `sample` for the statistics of batch norm, in parts that fit in memory and weigh the same in an average.
+
+        Augmented as in training they should be: the weights have learned with the statistics of such images, and at those of images as
+        they are a network loses accuracy even in float.
+        """
+        images, _ = self.sample(count, *seed, augment=augment)
+        return images.tensor_split(-(-len(images) // evaluation_batch(self._part.images.shape[1:], self._device)))
+
     def epoch(
         self, batch_size: int, augment: tuple[str, ...], *seed: str | int, share: Share = np.arange
     ) -> Iterator[tuple[Tensor, Tensor]]:

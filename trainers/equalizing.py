@@ -43,6 +43,9 @@ class _Pair:
     second: str
     clips: tuple[str, ...]
 
+    def layers(self, model: nn.Module) -> tuple[Layer, Layer]:
+        return cast("Layer", model.get_submodule(self.first)), cast("Layer", model.get_submodule(self.second))
+
 
 class ClippedReLU(nn.Module):
     """Values below zero become zero, those above the ceiling of their channel the ceiling; channels are along `axis`."""
@@ -68,11 +71,10 @@ def equalize(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[nn.Module,
     found = copy.deepcopy(model).eval().requires_grad_(True)
     neighbours = _neighbours(found, input_shape)
     for pair in neighbours:
-        first = cast("Layer", found.get_submodule(pair.first))
+        first, _ = pair.layers(found)
         for clip in pair.clips:
             own = ClippedReLU(_outputs(first), 1 if isinstance(first, nn.Conv2d) else -1)
-            parent, _, key = clip.rpartition(".")
-            setattr(found.get_submodule(parent) if parent else found, key, own.to(first.weight))
+            found.set_submodule(clip, own.to(first.weight))
     pairs = [pair for pair in neighbours if _commutes(found, pair, input_shape)]
     for _ in range(ROUNDS):
         for pair in pairs:
@@ -115,7 +117,7 @@ def _commutes(model: nn.Module, pair: _Pair, input_shape: tuple[int, ...]) -> bo
     trial = copy.deepcopy(model).double()
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, *input_shape, generator=generator, dtype=torch.double)
-    first = trial.get_submodule(pair.first)
+    first, _ = pair.layers(trial)
     first.register_forward_hook(_far_out)
     channels = _outputs(first)
     with torch.no_grad():
@@ -133,7 +135,7 @@ def _far_out(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Te
 
 def _wanted(model: nn.Module, pair: _Pair) -> Tensor:
     """Scales (channels,) that make the largest weights of both sides of each channel alike (equation 11)."""
-    first, second = (cast("Layer", model.get_submodule(name)) for name in (pair.first, pair.second))
+    first, second = pair.layers(model)
     out, into = first.weight.detach().abs().flatten(1).amax(1), _by_input(second, lambda one: one.abs().amax(1))
     scales = (out / into).sqrt()
     # A channel that has no weights on one side is left as it is.
@@ -150,7 +152,7 @@ def _by_input(layer: Layer, measure: Callable[[Tensor], Tensor]) -> Tensor:
 
 @torch.no_grad()
 def _scale(model: nn.Module, pair: _Pair, scales: Tensor) -> None:
-    first, second = (cast("Layer", model.get_submodule(name)) for name in (pair.first, pair.second))
+    first, second = pair.layers(model)
     first.weight.div_(scales.view(-1, *[1] * (first.weight.ndim - 1)))
     if first.bias is not None:
         first.bias.div_(scales)

@@ -130,22 +130,13 @@ def _calibrate(
     work: Work = NOBODY,
 ) -> None:
     """Measure batch norm on `images`; set steps on `looked_at` of them, or on all where weights are learned from them, too."""
-    parts, learned = _as_trained_on(context, images, *seed), learns(how.calibrator)
+    parts = context.train.parts(images, *seed, augment=tuple(context.spec.data.augment))
+    learned = learns(how.calibrator)
     reestimate_norms(module, parts)
     sample, _ = context.train.sample(images if learned else looked_at, *seed)
     calibrate_steps(module, sample, how.calibrator, how.options, work)
     if not learned:
         reestimate_norms(module, parts)
-
-
-def _as_trained_on(context: Context, count: int, *seed: str | int) -> tuple[Tensor, ...]:
-    """Training images for the statistics of batch norm, in parts that fit in memory and weigh the same in an average.
-
-    Augmented as in training: the weights have learned with the statistics of such images, and at those of images as they are a network
-    loses accuracy even in float.
-    """
-    sample, _ = context.train.sample(count, *seed, augment=tuple(context.spec.data.augment))
-    return sample.tensor_split(-(-len(sample) // evaluation_batch(context.dataset.input_shape, context.device)))
 
 
 def evaluate(context: Context, item: Item) -> Result:

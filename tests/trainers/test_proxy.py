@@ -13,7 +13,7 @@ from torch import nn
 
 from pqsearch.plan import Item, LayerPlan, Plan, Result
 from tests.trainers.small import PLAN, RUNGS, same_weights, small_context, small_spec
-from trainers import files, proxy
+from trainers import data, files, proxy
 from trainers.loop import Trainer
 from trainers.proxy import Context, calibrate, compressed, evaluate, lost_rungs
 from trainers.quantized import quantized_layers
@@ -179,7 +179,7 @@ def test_calibration_matches_batch_norm_to_the_quantised_network(context: Contex
 def test_calibration_images_in_several_batches_weigh_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = small_context(tmp_path)
     sizes: list[int] = []
-    monkeypatch.setattr(proxy, "evaluation_batch", lambda shape, device: 60)
+    monkeypatch.setattr(data, "evaluation_batch", lambda shape, device: 60)
     monkeypatch.setattr(proxy, "reestimate_norms", lambda model, parts: sizes.extend(map(len, parts)))
     calibrate(context, compressed(context, PLAN), 64)
     assert sizes == [32, 32, 32, 32]

@@ -42,8 +42,7 @@ def integer_problem(model: nn.Module, input_shape: tuple[int, ...]) -> str | Non
     seen: list[str] = []
     for name, part in list(network.named_modules()):
         if isinstance(part, LAYERS):
-            parent, _, key = name.rpartition(".")
-            setattr(network.get_submodule(parent) if parent else network, key, _Zeros(name, part, seen))
+            network.set_submodule(name, _Zeros(name, part, seen))
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, *input_shape))

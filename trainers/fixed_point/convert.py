@@ -69,8 +69,7 @@ def merged(model: nn.Module, input_shape: tuple[int, ...], equalized: bool) -> n
         layer = nn.Conv2d(len(scale), len(scale), 1, groups=len(scale))
         layer.weight.data.copy_(scale.view(-1, 1, 1, 1))
         cast("nn.Parameter", layer.bias).data.copy_(shift)
-        parent, _, key = name.rpartition(".")
-        setattr(network.get_submodule(parent) if parent else network, key, layer.to(norm.running_mean))
+        network.set_submodule(name, layer.to(norm.running_mean))
     return network
 
 

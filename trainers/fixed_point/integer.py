@@ -182,9 +182,8 @@ def _integers(layer: FixedLayer) -> IntegerLayer:
 def _swapped(skeleton: nn.Module, layers: Mapping[str, IntegerLayer]) -> nn.Module:
     model = copy.deepcopy(skeleton).eval()
     for name, layer in layers.items():
-        parent, _, key = name.rpartition(".")
         shape = model.get_submodule(name)
         for parameter in ("weight", "bias"):
             setattr(shape, parameter, None)
-        setattr(model.get_submodule(parent) if parent else model, key, IntegerModule(name, shape, layer))
+        model.set_submodule(name, IntegerModule(name, shape, layer))
     return model
