@@ -8,9 +8,7 @@ from torch import nn
 
 from pqsearch.finetunes import Job
 from pqsearch.plan import Plan
-from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared
-from pqsearch.rebuild import module_of
 from pqsearch.run_dir import RunDirectory
 from trainers.data import Loader
 from trainers.device import pick
@@ -31,13 +29,6 @@ def steps_of(run: RunDirectory, plan: Plan) -> list[dict[str, float]]:
     return run.read(Job("searched", plan).folder(run) / "steps.json") or []
 
 
-def layer_values(prepared: Prepared, run: RunDirectory) -> dict[str, Any]:
-    """`layers`, each as `LayerView.to_json` gives it, and `steps` as `steps_of`; both empty before a winner is fine-tuned."""
-    if not run.plan.is_file():
-        return {"layers": [], "steps": []}
-    plan, recipe = read_recipe(run.plan)
-    weights = Job("searched", plan).folder(run) / "weights.pth"
-    if not weights.is_file():
-        return {"layers": [], "steps": []}
-    seen = observe(prepared, module_of(plan, recipe, weights), IMAGES)
-    return {"layers": [layer.to_json() for layer in seen], "steps": steps_of(run, plan)}
+def layer_values(prepared: Prepared, run: RunDirectory, plan: Plan, model: nn.Module) -> dict[str, Any]:
+    """Of the winner: `layers`, each as `LayerView.to_json` gives it, and `steps` as `steps_of`."""
+    return {"layers": [layer.to_json() for layer in observe(prepared, model, IMAGES)], "steps": steps_of(run, plan)}

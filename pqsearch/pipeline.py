@@ -21,7 +21,6 @@ from pqsearch.finetunes import BASELINE, Job, finetune_all
 from pqsearch.front import front_of
 from pqsearch.hidden import hide_passwords
 from pqsearch.journal.lock import Lock
-from pqsearch.layer_values import layer_values
 from pqsearch.open_study import settings
 from pqsearch.plan import Plan
 from pqsearch.plan_file import read_recipe
@@ -185,10 +184,9 @@ class Pipeline:
 
         if self.run.read(self.run.baseline_results) is None:
             raise UserError(f"{self.run.path}: has nothing to report yet; `pqsearch run` begins with its baseline")
-        summary, plans = make_summary(self.spec, self.run, self.prepared, self._record(required=False))
+        summary, plans, values = make_summary(self.spec, self.run, self.prepared, self._record(required=False))
         study = read_study(self.run.journal) if self.run.journal.exists() else None
         self.run.write(self.run.summary, summary)
-        values = layer_values(self.prepared, self.run)
         self.run.write(self.run.layer_values, values)
         front = front_of(study) if study is not None and self.spec.study.costs else None
         sensitivity = study.probing.table() if study is not None and study.probing is not None else []

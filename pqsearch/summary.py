@@ -10,6 +10,7 @@ import numpy as np
 from pqsearch import environment
 from pqsearch.finetunes import Job
 from pqsearch.fixed_pointing import FixedPointPaths, is_made
+from pqsearch.layer_values import layer_values
 from pqsearch.plan import Plan
 from pqsearch.prepare import Prepared
 from pqsearch.rebuild import module_of, recipe
@@ -39,9 +40,10 @@ ROLES = ("baseline", "baseline_finetuned", "searched", "uniform", "uniform_fille
 
 def make_summary(
     spec: Spec, run: RunDirectory, prepared: Prepared, record: Mapping[str, Any] | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The summary, and the plans behind its roles as JSON. Costs are measured on the rebuilt modules, `latency_ms` comes from
-    the table.
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The summary, the plans behind its roles as JSON, and the winner's `layer_values` (of no layers before there is one).
+
+    Costs are measured on the rebuilt modules, `latency_ms` comes from the table.
     """
     baseline = run.read(run.baseline_results)
     summary: dict[str, Any] = {
@@ -64,6 +66,7 @@ def make_summary(
         },
     }
     plans: dict[str, Any] = {}
+    values: dict[str, Any] = {"layers": [], "steps": []}
     correct = {"baseline": np.load(run.baseline_correct)}
     recorded = record["plans"] if record else {}
     for role, result in _roles(record).items():
@@ -78,6 +81,8 @@ def make_summary(
             module = module_of(job.plan, recipe(spec, job.plan, prepared.dataset), folder / "weights.pth")
             measured = measure(module, prepared.dataset.input_shape)
             plans[role] = job.plan.to_json()
+            if role == "searched":
+                values = layer_values(prepared, run, job.plan, module)
         summary[role] = {
             **_accuracies(result),
             **_costs(measured, baseline["measured"]),
@@ -99,7 +104,7 @@ def make_summary(
         f"{a} - {b}": paired_difference(correct[a], correct[b]) for a, b in PAIRS if a in correct and b in correct
     }
     summary["verdict"] = verdict(summary)
-    return summary, plans
+    return summary, plans, values
 
 
 def warnings(spec: Spec, train_images: int) -> list[str]:
