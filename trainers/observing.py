@@ -16,8 +16,8 @@ from trainers.coupling import LAYERS
 from trainers.passing import hooked_pass
 from trainers.quantized import Grid, QuantConv2d, QuantLinear, masked
 
-#: Bins of a histogram.
-BINS = 120
+#: Bins of a histogram, and integers of a grid that are all drawn over it.
+BINS, MOST_MARKS = 120, 33
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,17 @@ class Side:
     sqnr: float | None = None
     error: float | None = None
 
+    @property
+    def marks(self) -> list[int]:
+        """Where the grid is drawn: all of its integers, or its ends where those would be a wall."""
+        if self.low is None or self.high is None:
+            return []
+        whole = self.high - self.low < MOST_MARKS
+        return list(range(self.low, self.high + 1)) if whole else [self.low, self.high]
+
     def to_json(self) -> dict[str, Any]:
         """The same as plain values, six digits of each; `edges` are the first and the last, bins being equal."""
-        plain = {**vars(self), "edges": self.edges[[0, -1]], "counts": self.counts.astype(int)}
+        plain = {**vars(self), "edges": self.edges[[0, -1]], "counts": self.counts.astype(int), "marks": self.marks}
         return {name: _short(value) for name, value in plain.items()}
 
 

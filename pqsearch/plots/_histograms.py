@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from pqsearch.plots._told import BLUE, GREY, ORANGE, Told, small_multiples
 from trainers.observing import LayerView, Side
 
-#: Grids of more integers are drawn by their ends alone.
-MOST_LINES = 33
 #: Zeros are not drawn; of so many it is told.
 FEWEST_ZEROS = 0.01
 
@@ -26,10 +24,8 @@ def histograms(told: Told, title: str, side: Callable[[LayerView], Side]) -> Fig
 
 def _histogram(axes: Axes, name: str, side: Side) -> None:
     axes.stairs(side.counts / max(side.counts.max(), 1), side.edges, fill=True, color=BLUE, alpha=0.75)
-    if side.low is not None and side.high is not None:
-        whole = side.high - side.low + 1 <= MOST_LINES
-        lines = range(side.low, side.high + 1) if whole else (side.low, side.high)
-        for place in lines:
+    if side.marks:
+        for place in side.marks:
             axes.axvline(place, color=ORANGE, linewidth=0.6, alpha=0.9)
         words = f"{side.bits} bits" + (f", {side.sqnr:.0f} dB" if side.sqnr is not None else "")
         words += f", {side.zeros:.0%} zero" if side.zeros >= FEWEST_ZEROS else ""

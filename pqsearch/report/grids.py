@@ -10,8 +10,6 @@ from plotly.subplots import make_subplots
 
 from pqsearch.report.figures import BLUE, ORANGE, styled
 
-#: Grids of more integers are drawn by their ends alone.
-MOST_LINES = 33
 SIDES = (("weight", "weights", BLUE), ("act", "inputs", ORANGE))
 
 Row = Mapping[str, Any]
@@ -94,18 +92,11 @@ def _look(row: Row) -> tuple[list[dict[str, list[float | None]]], list[str]]:
         traces.append(
             {"x": [round(first + (place + 0.5) * width, 4) for place in range(len(found["counts"]))], "y": found["counts"]}
         )  # fmt: skip
-        traces.append(_bars([(place, 0, tallest) for place in _grid(found)]))
+        traces.append(_bars([(place, 0, tallest) for place in found["marks"]]))
         noise = f", {found['sqnr']:.0f} dB" if found["sqnr"] is not None else ""
         titles.append(f"{words}: {found['bits']} bits{noise}" if found["low"] is not None else f"{words}: float")
     traces.append(_bars([(channel, *ends) for channel, ends in enumerate(row["weight"]["ranges"])]))
     return traces, [*titles, "weights by output channel"]
-
-
-def _grid(side: Row) -> Sequence[int]:
-    if side["low"] is None:
-        return ()
-    whole = side["high"] - side["low"] < MOST_LINES
-    return range(side["low"], side["high"] + 1) if whole else (side["low"], side["high"])
 
 
 def _bars(bars: Sequence[tuple[float, float, float]]) -> dict[str, list[float | None]]:
