@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def recomputed(run: Path) -> list[Key]:
 def pids(run: Path) -> list[int]:
     """Processes of workers that have begun something."""
     return [row["pid"] for row in _rows(run)]
+
+
+def begun_by(run: Path, pids: Collection[int]) -> set[Key]:
+    """What these processes began."""
+    return {(row["id"], row["rung"], row["repeat"]) for row in _rows(run) if row["pid"] in pids}
 
 
 def _rows(run: Path) -> list[dict[str, Any]]:
