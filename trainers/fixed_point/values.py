@@ -173,6 +173,8 @@ def _moved(name: str, arguments: Any, found: Any, first: Fixed) -> Any:
         return type(found)(_moved(name, arguments, one, first) for one in found)
     if not isinstance(found, Tensor):
         return found
+    if found.dtype != torch.long:
+        raise NoIntegerForm(f"{name} to {found.dtype} has no integer form")
     made = Fixed.of(found.as_subclass(Tensor), first.fraction, first.divisor)
     # `of` folds powers of two into the point; there are none left in a divisor that it has seen before.
     _note(name, arguments, made)
@@ -206,7 +208,7 @@ def _clamp(x: Fixed, min: float | None = None, max: float | None = None, inplace
 def _on_grid(x: Fixed, value: float) -> int:
     found = Fraction(value) * x.divisor * Fraction(2) ** x.fraction
     if found.denominator != 1:
-        raise NoIntegerForm(f"clipping at {value:g}, which is between two values of a grid of 2^{-x.fraction}")
+        raise NoIntegerForm(f"{value:g}, which is between two values of a grid of 2^{-x.fraction}, has no integer form")
     return int(found)
 
 
@@ -256,6 +258,10 @@ def _cat(tensors: Sequence[Fixed], dim: int = 0) -> Fixed:
     divisor = math.lcm(*(one.divisor for one in tensors))
     parts = [_shifted(_plain(one), fraction - one.fraction) * (divisor // one.divisor) for one in tensors]
     return Fixed.of(torch.cat(parts, dim), fraction, divisor)
+
+
+def _pad(x: Fixed, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Fixed:
+    return _like(x, functional.pad(_plain(x), pad, mode, None if value is None else _on_grid(x, value)))
 
 
 def _max_pool2d(x: Fixed, *args: Any, **named: Any) -> Fixed:
@@ -318,14 +324,15 @@ RULES: dict[str, Callable[..., Fixed]] = {
     "iadd": _add,
     "cat": _cat,
     "concat": _cat,
+    "pad": _pad,
     "max_pool2d": _max_pool2d,
     "adaptive_max_pool2d": _adaptive_max_pool2d,
     "mean": _mean,
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "avg_pool2d": _avg_pool2d,
 }
-#: Operations that only move values, and give zeros at most.
+#: Operations that only move values.
 MOVES = {
-    "flatten", "view", "reshape", "permute", "transpose", "contiguous", "chunk", "split", "getitem", "pad", "squeeze", "unsqueeze",
+    "flatten", "view", "reshape", "permute", "transpose", "contiguous", "chunk", "split", "getitem", "squeeze", "unsqueeze",
     "unflatten", "clone", "detach", "narrow", "unbind", "expand", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "to",
 }  # fmt: skip
