@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.passing import hooked_pass
+from trainers.passing import hooked_pass, used
 from trainers.quantized import QuantConv2d, QuantLinear, quantized_layers
-from trainers.segments import Segment, segments
+from trainers.segments import Segment, Told, forget, segments
 
 #: Images that are computed at once where nothing is learned.
 BATCH = 128
@@ -56,12 +56,18 @@ class Walk(Protocol):
 
 
 class Chain:
-    """The segments of a graph. Raises `ValueError` where it cannot be followed."""
+    """The segments of a graph. `whole` is told which modules are a block because they cannot be looked into, and why. Raises
+    `ValueError` where the network itself cannot be followed.
+    """
 
-    def __init__(self, model: nn.Module, images: Tensor, fisher: bool) -> None:
+    def __init__(self, model: nn.Module, images: Tensor, fisher: bool, whole: Told = forget) -> None:
         self._model, self._images, self._fisher = model, images, fisher
-        self._blocks = segments(model, images)
+        self._blocks = segments(model, images, whole)
         self._wanted = segments(float_copy(model), images)
+        inside = {name for block in self._blocks for name in block.layers}
+        outside = [name for name in _used(model, images) if name not in inside]
+        if outside:
+            raise ValueError(f"the layer {outside[0]} is used behind its back")
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -116,15 +122,7 @@ class Layers:
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         self._model, self._images, self._float = model, images, float_copy(model)
-        used: list[str] = []
-        names = {id(layer): name for name, layer in quantized_layers(model)}
-        handles = [
-            layer.register_forward_pre_hook(lambda layer, inputs: used.append(names[id(layer)]))
-            for _, layer in quantized_layers(model)
-        ]
-        with torch.no_grad():
-            hooked_pass(model, images[:1], handles)
-        self._names = list(dict.fromkeys(used))
+        self._names = _used(model, images)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -135,6 +133,11 @@ class Layers:
             inputs, _ = _seen(self._model, name, self._images)
             _, wanted = _seen(self._float, name, self._images)
             yield Step(block, layers_of(self._model, block), inputs, wanted, None)
+
+
+def _used(model: nn.Module, images: Tensor) -> list[str]:
+    """Quantised layers in the order in which the forward pass first uses them."""
+    return list(dict.fromkeys(used(dict(quantized_layers(model)), lambda: hooked_pass(model, images[:1], []))))
 
 
 class _Enough(Exception):
@@ -171,7 +174,7 @@ def outputs(block: Block, inputs: Tensor) -> Tensor:
 
 def layers_of(model: nn.Module, block: Block) -> list[Layer]:
     """The quantised layers in a block."""
-    found = [model.get_submodule(name) for name in block.layers]
+    found = [model.get_submodule(name) for name in dict.fromkeys(block.layers)]
     return [layer for layer in found if isinstance(layer, (QuantConv2d, QuantLinear))]
 
 

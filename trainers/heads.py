@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pqsearch import rooms
 from pqsearch.errors import UserError
@@ -32,7 +32,8 @@ class Chosen:
     output: str | int
 
     def __call__(self, module: nn.Module, inputs: Any, result: Any) -> Any:
-        return result if isinstance(result, Tensor) else picked(result, self.output)
+        # A proxy stands for a tensor where a graph is traced.
+        return result if isinstance(result, (Tensor, fx.Proxy)) else picked(result, self.output)
 
 
 def picked(result: Any, output: str | int) -> Any:

@@ -6,22 +6,24 @@ for Model Sensitivity, 2022): a change d of a layer's output costs 1/2 E[(g . d)
 log-likelihood of a class drawn from the answer. Answers are softened by a temperature, as for distillation (Hinton et al.,
 2015): a network that is sure of its training images has next to no gradient there.
 
-What batch norm takes back when it is re-estimated after rounding, a scale and a shift of each channel, is left out of d.
+What batch norm behind a convolution takes back when it is re-estimated after rounding, a scale and a shift of each channel, is left
+out of d.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from pqsearch.plan import Change, Plan, kinds_set
 from pqsearch.sparsity import Pattern, pattern_of
-from trainers.coupling import Traced
+from trainers.coupling import NORMS, Traced
 from trainers.prune import keep_indices, kept_masks, picked
 from trainers.quantized import grid
 from trainers.seeds import derive, torch_generator
@@ -75,7 +77,7 @@ class _Layer:
     read: Tensor
 
     def __init__(self, inputs: Tensor, convolves: bool) -> None:
-        self.inputs, self.convolves = inputs, convolves
+        self.inputs, self.convolves, self.normed = inputs, convolves, False
 
     def unread(self, gradient: Tensor) -> None:
         """Take in the gradient of the inputs through this layer alone."""
@@ -93,10 +95,10 @@ class _Layer:
         return centred, squares, self.gradient.sum((2, 3)), (self.gradient * centred).sum((2, 3))
 
     def moved(self, change: Tensor) -> Tensor:
-        """g . d of each image (images,), for a change of the outputs less the scale and the shift of each channel that come closest
-        to it.
+        """g . d of each image (images,), for a change of the outputs; where a norm follows, less the scale and the shift of each
+        channel that come closest to it.
         """
-        if not self.convolves:
+        if not (self.convolves and self.normed):
             return (self.gradient * change).flatten(1).sum(1)
         # Sums over places instead of d itself: large networks pay for every pass over their outputs.
         centred, squares, gradient, along = self.shape_of_outputs
@@ -108,6 +110,7 @@ class _Layer:
 def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> dict[str, list[_Layer]]:
     """Inputs, outputs and output gradients of every layer, one entry for each time it is used."""
     found: dict[str, list[_Layer]] = {layer.name: [] for layer in traced.info.layers}
+    normed: set[str] = set()
     handles = []
 
     def watch(name: str) -> None:
@@ -126,7 +129,9 @@ def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> d
             layer = found[name][-1]
             layer.outputs, layer.gradient = output.detach(), torch.zeros_like(output)
             output.register_hook(layer.gradient.copy_)
-            return output.clone()  # what comes next may work in place
+            given = output.clone()  # what comes next may work in place
+            written[given] = name
+            return given
 
         module = model.get_submodule(name)
         handles.append(module.register_forward_pre_hook(before))
@@ -134,6 +139,14 @@ def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> d
 
     for name in found:
         watch(name)
+    written: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+    handles += [
+        module.register_forward_pre_hook(
+            # What one layer wrote, or a sum, a join of what several did.
+            lambda norm, inputs, among=among: normed.update([written[inputs[0]]] if inputs[0] in written else among)
+        )
+        for module, among in _norms(model, traced)
+    ]
     try:
         answers = model(images) / TEMPERATURE
         drawn = torch.multinomial(
@@ -144,7 +157,19 @@ def _observed(model: nn.Module, traced: Traced, images: Tensor, batch: int) -> d
     finally:
         for handle in handles:
             handle.remove()
+    for name, uses in found.items():
+        for layer in uses:
+            layer.normed = name in normed
     return found
+
+
+def _norms(model: nn.Module, traced: Traced) -> Iterator[tuple[nn.Module, set[str]]]:
+    """Batch norms, and the layers that write into channels which each reads."""
+    for norm in traced.info.norms:
+        module = model.get_submodule(norm.name)
+        if isinstance(module, NORMS):
+            groups = {source.group for source in norm.inputs}
+            yield module, {layer.name for layer in traced.info.layers if layer.output in groups}
 
 
 @torch.no_grad()
@@ -169,7 +194,7 @@ def _rounding(
             rounded = grids.get((name, int(change.value))) if role == "weight" else None
             if rounded is None:
                 rounded = cast("Any", grid(module, role, int(change.value), quantizer, options)).to(weight.device)
-                rounded.calibrate(weight if role == "weight" else layers[name][0].inputs)
+                rounded.calibrate(weight if role == "weight" else _read(layers[name]))
                 if role == "weight":
                     grids[name, int(change.value)] = rounded
             for layer in layers[name]:
@@ -179,6 +204,11 @@ def _rounding(
                     after = _apply(module, rounded(layer.inputs) - layer.inputs, weight)
                 moved.append(layer.moved(after))
     return torch.stack(moved).sum(0)
+
+
+def _read(uses: list[_Layer]) -> Tensor:
+    """A layer's inputs, of all its uses in a row."""
+    return uses[0].inputs if len(uses) == 1 else torch.cat([one.inputs.flatten() for one in uses])
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pqsearch.plan import LayerPlan, Plan
 from tests.trainers.nets import make
 from tests.trainers.small import shaken
-from tests.trainers.test_segments import Asks
+from tests.trainers.test_segments import Again, Asks
 from trainers.blocks import Chain, Layers
 from trainers.calibrators._adaround import HIGH, LOW, SoftRounding, exponent_at
 from trainers.calibrators._work import Work
@@ -107,12 +107,43 @@ def test_broken_off_anywhere_it_ends_as_if_it_had_not_been(place: int, tmp_path:
 
 
 def test_a_graph_that_cannot_be_followed_is_done_layer_by_layer_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    model = nn.Sequential(Asks(), nn.Flatten(), nn.Linear(4 * 64, 3))
-    network = compress(model, Plan(layers={"0.conv": LayerPlan(3, 8), "2": LayerPlan(3, 8)}), input_shape=(3, 8, 8))
+    network = _compressed(Classifies(), {"conv", "head"})
+    with caplog.at_level(logging.WARNING):
+        calibrate_steps(network, torch.randn(64, 3, 8, 8), "brecq", {**SHORT, "fisher": True})
+    assert "layer by layer, since the network's graph cannot be followed" in caplog.text
+    assert "fisher is left out" in caplog.text
+    assert all(grid.ready for _, grid in quantizers(network))
+
+
+def test_a_part_that_cannot_be_followed_is_one_block_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    network = _compressed(nn.Sequential(Asks(), nn.Flatten(), nn.Linear(4 * 64, 3)), {"0.conv", "2"})
     with caplog.at_level(logging.WARNING):
         calibrate_steps(network, torch.randn(64, 3, 8, 8), "brecq", SHORT)
-    assert "layer by layer, since the network's graph cannot be followed" in caplog.text
+    assert "brecq: 0 is one block with all that is in it" in caplog.text
+    assert "layer by layer" not in caplog.text
     assert all(grid.ready for _, grid in quantizers(network))
+
+
+def test_a_layer_used_twice_has_steps_for_either_use() -> None:
+    torch.manual_seed(0)
+    network = _compressed(Again(), {"first", "twice", "head"})
+    calibrate_steps(network, torch.randn(64, 3, 8, 8), "brecq", SHORT)
+    assert dict(quantizers(network))["twice.act_quantizer"].signed
+
+
+def _compressed(model: nn.Module, layers: set[str]) -> nn.Module:
+    return compress(model, Plan(layers={name: LayerPlan(3, 8) for name in layers}), input_shape=(3, 8, 8))
+
+
+class Classifies(Asks):
+    """Looks at values in its own forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4 * 64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast("Tensor", self.head(super().forward(x).flatten(1)))
 
 
 def test_every_block_sees_what_the_quantised_ones_before_it_give() -> None:

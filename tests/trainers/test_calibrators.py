@@ -6,8 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from pqsearch.plan import LayerPlan, Plan
+from tests.trainers.test_segments import Again
 from trainers.calibrators import entropy, mse, percentile
 from trainers.calibrators._observe import MOST_SAMPLES, covering, thinned
+from trainers.compress import calibrate_steps, compress
+from trainers.quantized import quantizers
 
 
 def _rows(*shape: int, seed: int = 0) -> Tensor:
@@ -72,3 +76,19 @@ def test_of_a_long_row_values_from_everywhere_are_looked_at() -> None:
     assert float(some[0, -1]) > 0.999 * float(row[0, -1])
     assert thinned(row[:, :100]).shape == (1, 100)
     assert thinned(row.view(2, -1)).shape == (2, 5 * MOST_SAMPLES)
+
+
+def test_of_small_maps_every_place_and_every_channel_is_looked_at() -> None:
+    places = torch.arange(49).expand(64, 1280, 49).reshape(1, -1)
+    channels = torch.arange(1280).view(-1, 1).expand(64, 1280, 49).reshape(1, -1)
+    assert (len(thinned(places).unique()), len(thinned(channels).unique())) == (49, 1280)
+
+
+@pytest.mark.parametrize("name", ["minmax", "mse", "percentile", "entropy"])
+def test_a_layer_used_twice_has_a_grid_for_either_use(name: str) -> None:
+    torch.manual_seed(0)
+    network = compress(
+        Again(), Plan(layers={layer: LayerPlan(8, 8) for layer in ("first", "twice", "head")}), input_shape=(3, 8, 8)
+    )
+    calibrate_steps(network, torch.randn(16, 3, 8, 8), name)
+    assert dict(quantizers(network))["twice.act_quantizer"].signed

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainers.build import build_model
+from trainers.heads import with_output
 from trainers.segments import segments
 
 SHAPE = (3, 32, 32)
@@ -88,6 +89,78 @@ class Asks(nn.Module):
 def test_a_forward_pass_that_looks_at_values_cannot_be_followed() -> None:
     with pytest.raises(ValueError, match="control flow"):
         segments(Asks(), torch.randn(1, *SHAPE))
+
+
+def test_a_part_that_cannot_be_followed_is_a_part_of_a_segment_and_named() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(Asks(), nn.ReLU()), nn.Flatten(), nn.Linear(4096, 5)).eval()
+    told: list[tuple[str, str]] = []
+    found = segments(model, torch.randn(1, *SHAPE), lambda *words: told.append(words))
+    assert [segment.layers for segment in found] == [("0",), ("1.0.conv",), ("3",)]
+    ((name, reason),) = told
+    assert name == "1.0" and "control flow" in reason
+
+
+class Heads(nn.Module):
+    """Two outputs, of which the second is computed last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.one, self.two = nn.Conv2d(3, 4, 3), nn.Linear(4, 5), nn.Linear(4, 7)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = functional.relu(self.conv(x)).mean((2, 3))
+        return self.one(x), self.two(x), x
+
+
+@pytest.mark.parametrize(("output", "name"), [(0, "one"), (1, "two")])
+def test_of_several_outputs_the_chosen_one_is_what_counts(output: int, name: str) -> None:
+    assert _layers(with_output(Heads(), output, SHAPE, "model")) == [("conv",), (name,)]
+
+
+def test_several_outputs_of_which_none_is_chosen_cannot_be_followed() -> None:
+    with pytest.raises(ValueError, match="several outputs"):
+        segments(Heads(), torch.randn(1, *SHAPE))
+
+
+class Scaled(nn.Module):
+    """One parameter, read in two places; halves of which only one is worked on; and a statement in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(2, 2, 1), nn.Linear(4, 5)
+        self.scale = nn.Parameter(torch.full((1,), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        x.relu_()
+        left, right = (x * self.scale).chunk(2, 1)
+        x = torch.cat([left, self.two(right) * self.scale], 1)
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_parameter_may_be_read_twice_and_a_cut_is_never_a_pair_of_tensors() -> None:
+    assert _layers(Scaled()) == [("one",), ("two",), ("head",)]
+
+
+def test_layers_inside_of_what_torch_has_itself_are_found() -> None:
+    encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.Flatten(2), nn.Linear(16, 8), encoder, nn.Flatten(), nn.Linear(64, 5))
+    assert _layers(model) == [("0",), ("2",), ("3.self_attn.out_proj", "3.linear1", "3.linear2"), ("5",)]
+
+
+class Again(nn.Module):
+    """The same layer behind a ReLU, and behind none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.twice, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.twice(self.twice(functional.relu(self.first(x)))).mean((2, 3)))
+
+
+def test_a_layer_is_in_one_segment_with_all_its_uses() -> None:
+    assert _layers(Again()) == [("first",), ("twice", "twice"), ("head",)]
 
 
 def test_changes_of_the_network_are_changes_of_its_segments() -> None:

@@ -87,6 +87,10 @@ def test_kinds_and_layers_that_are_one_knob_are_changed_together() -> None:
     assert tied > alone
 
 
+#: Convolutions of the networks below whose channels no batch norm reads; of `grouped` the norms beside the shortcut read others.
+BARE = {"stem", "twice", "left", "right", "shortcut", "conv"}
+
+
 def _by_hand(model: nn.Module, shape: tuple[int, ...], change: Change) -> float:
     """1/2 E[(g . d)^2], with d made in full, and what batch norm takes back fitted channel by channel."""
     model.eval().requires_grad_(False)
@@ -127,11 +131,13 @@ def _by_hand(model: nn.Module, shape: tuple[int, ...], change: Change) -> float:
             role = change.kind.removesuffix("_bits")
             rounded = grid(layer, role, int(change.value), "lsq", {})
             # A layer that is used again has one grid all the same.
-            rounded.calibrate(weight if role == "weight" else next(first for used, first, _ in seen if used == name))
+            read = torch.cat([read.flatten() for used, read, _ in seen if used == name])
+            rounded.calibrate(weight if role == "weight" else read)
             if role == "weight":
                 layer.weight.copy_(rounded(weight))
             d = layer(inputs if role == "weight" else rounded(inputs)) - whole
-            for channel in range(d.shape[1]) if isinstance(layer, nn.Conv2d) else ():
+            fitted = isinstance(layer, nn.Conv2d) and name not in BARE
+            for channel in range(d.shape[1]) if fitted else ():
                 basis = torch.stack([whole[:, channel].flatten(), torch.ones(whole[:, channel].numel())], 1).double()
                 one = d[:, channel].flatten().double()
                 left = one - basis @ torch.linalg.lstsq(basis, one[:, None]).solution[:, 0]

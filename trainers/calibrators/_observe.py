@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainers.passing import hooked_pass
+from trainers.passing import AllUses, hooked_pass
 from trainers.quantized import masked, quantized_layers
 
 #: From values (rows, values), each row with a step of its own, and the grid's lowest and highest integer, the steps (rows,).
@@ -26,18 +27,18 @@ def observe(model: nn.Module, images: Tensor, steps: Steps) -> None:
 
     Layers are visited as the forward pass does, each seeing inputs that the layers before it have quantised already.
     """
+    layers = dict(quantized_layers(model))
+    uses = AllUses(layers, lambda: hooked_pass(model, images[:1], []))
     handles = []
 
-    def first_look(layer: Any, inputs: tuple[Tensor, ...]) -> None:
-        if layer.act_quantizer is not None and id(layer) not in seen:
-            layer.act_quantizer.calibrate(inputs[0], steps)
-        seen.add(id(layer))
+    def look(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+        if layer.act_quantizer is not None:
+            layer.act_quantizer.calibrate(uses.of(layer, "inputs", inputs[0]), steps)
 
-    seen: set[int] = set()
-    for _, layer in quantized_layers(model):
+    for layer in layers.values():
         if layer.weight_quantizer is not None:
             layer.weight_quantizer.calibrate(masked(layer, layer.weight), steps)
-        handles.append(layer.register_forward_pre_hook(first_look))
+        handles.append(layer.register_forward_pre_hook(look))
     hooked_pass(model, images, handles)
 
 
@@ -51,8 +52,11 @@ def thinned(rows: Tensor) -> Tensor:
     """Some of the values of a long single row."""
     if len(rows) > 1 or rows.shape[1] <= MOST_SAMPLES:
         return rows
-    # A stride that shares no factor with the usual powers of two visits every channel and position.
-    return rows[:, :: (rows.shape[1] // MOST_SAMPLES) | 1]
+    # A stride that shares no factor with their number visits every channel and position.
+    stride = rows.shape[1] // MOST_SAMPLES
+    while math.gcd(stride, rows.shape[1]) > 1:
+        stride += 1
+    return rows[:, ::stride]
 
 
 def covering(rows: Tensor, low: int, high: int) -> Tensor:

@@ -20,6 +20,7 @@ from trainers.blocks import BATCH, Chain, Layers, Step, Walk, outputs
 from trainers.calibrators import mse
 from trainers.calibrators._adaround import SoftRounding, exponent_at
 from trainers.calibrators._work import NOBODY, Work
+from trainers.passing import AllUses
 from trainers.quantized import Grid, masked, quantized_layers
 from trainers.seeds import seeded
 
@@ -75,10 +76,16 @@ def calibrate(
 def _walk(model: nn.Module, images: Tensor, blocks: str, fisher: bool) -> Walk:
     if blocks == "graph":
         try:
-            return Chain(model, images, fisher)
+            return Chain(model, images, fisher, _whole)
         except ValueError as error:
             log.warning("brecq: layer by layer, since the network's graph cannot be followed (%s)", error)
+    if fisher:
+        log.warning("brecq: fisher is left out: what single layers give is not followed to the loss")
     return Layers(model, images)
+
+
+def _whole(name: str, reason: str) -> None:
+    log.warning("brecq: %s is one block with all that is in it, since it cannot be followed (%s)", name, reason)
 
 
 def _stage(
@@ -138,7 +145,12 @@ def _round_weights(step: Step, iterations: int, lr: float, batch_size: int, pena
 def _learn_acts(step: Step, iterations: int, lr: float, batch_size: int) -> float:
     """Set the activation steps of a block from what comes in, and learn those that can be learned; the error that is left."""
     layers = [layer for layer in step.layers if layer.act_quantizer is not None]
-    handles = [layer.register_forward_pre_hook(_first_look) for layer in layers]
+    uses = AllUses({str(place): layer for place, layer in enumerate(layers)}, lambda: step.block(step.inputs[:1]))
+
+    def look(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+        layer.act_quantizer.calibrate(uses.of(layer, "inputs", inputs[0].detach()), mse.steps)
+
+    handles = [layer.register_forward_pre_hook(look) for layer in layers]
     try:
         with torch.no_grad():
             step.block(step.inputs[:BATCH])
@@ -160,10 +172,6 @@ def _learn_acts(step: Step, iterations: int, lr: float, batch_size: int) -> floa
         for one in learned:
             one.requires_grad_(False)
     return _left(step)
-
-
-def _first_look(layer: Any, inputs: tuple[Tensor, ...]) -> None:
-    layer.act_quantizer.calibrate(inputs[0].detach(), mse.steps)
 
 
 def _picked(step: Step, batch_size: int) -> Tensor:

@@ -22,7 +22,7 @@ from trainers.equalizing import ClippedReLU, equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
 from trainers.fixed_point.values import CEILING_BITS, SLOPE_BITS, NoIntegerForm
 from trainers.merging import line, merge_batch_norm
-from trainers.passing import hooked_pass
+from trainers.passing import AllUses, hooked_pass
 from trainers.quantized import masked, quantized_layers
 from trainers.quantizers.ristretto import Quantizer
 
@@ -154,30 +154,29 @@ def _mean(layer: FixedLayer, sums: Tensor) -> Tensor:
 
 
 def _set_grids(network: nn.Module, images: Tensor, means: Mapping[int, Tensor]) -> None:
+    layers = fixed_layers(network)
+    uses = AllUses(layers, lambda: hooked_pass(network, images[:1], []))
     seen: set[int] = set()
     handles = []
 
     def before(layer: Any, inputs: tuple[Tensor, ...]) -> None:
-        if id(layer) not in seen:
-            layer.act_quantizer.calibrate(inputs[0])
-            set_bias_grid(layer)
+        layer.act_quantizer.calibrate(uses.of(layer, "inputs", inputs[0]))
+        set_bias_grid(layer)
 
-    def after(layer: Any, inputs: tuple[Tensor, ...], sums: Tensor) -> Tensor | None:
+    def after(layer: Any, inputs: tuple[Tensor, ...], sums: Tensor) -> Tensor:
         first = id(layer) not in seen
         seen.add(id(layer))
-        if not first:
-            return None
-        if id(layer) in means and layer.bias is not None:
+        if first and id(layer) in means and layer.bias is not None:
             added = _mean(layer, sums) - means[id(layer)]
             layer.bias.sub_(added)
             set_bias_grid(layer)
             sums = sums - (added.view(-1, 1, 1) if isinstance(layer, nn.Conv2d) else added)
         if layer.output_quantizer is None:
             return sums
-        layer.output_quantizer.calibrate(sums)
+        layer.output_quantizer.calibrate(uses.of(layer, "sums", sums))
         return cast("Tensor", layer.output_quantizer(sums))
 
-    for layer in fixed_layers(network).values():
+    for layer in layers.values():
         _, grid = grids(layer)
         grid.calibrate(masked(layer, layer.weight))
         handles += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
