@@ -144,7 +144,9 @@ def test_a_parameter_may_be_read_twice_and_a_cut_is_never_a_pair_of_tensors() ->
 
 def test_layers_inside_of_what_torch_has_itself_are_found() -> None:
     encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    model = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.Flatten(2), nn.Linear(16, 8), encoder, nn.Flatten(), nn.Linear(64, 5))
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 8, 8), nn.Flatten(2), nn.Linear(16, 8), encoder, nn.Flatten(), nn.Linear(64, 5)
+    )
     assert _layers(model) == [("0",), ("2",), ("3.self_attn.out_proj", "3.linear1", "3.linear2"), ("5",)]
 
 
