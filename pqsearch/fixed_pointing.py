@@ -189,7 +189,7 @@ def load_fixed_point(run_dir: str | Path) -> nn.Module:
     """The winner of a finished run in dynamic fixed point, with its weights and grids, in eval mode and in float64.
 
     Inputs are images of shape (batch, channels, height, width), normalised as `plan.json` says. Raises `UserError` where the run has
-    none.
+    none, or one of an earlier plan.
     """
     run = RunDirectory.existing(run_dir)
     paths = FixedPointPaths.of(run)
@@ -199,6 +199,10 @@ def load_fixed_point(run_dir: str | Path) -> nn.Module:
             f"{run_dir}: has no fixed_point/; put [fixed_point] into the spec, and `pqsearch fixed-point` makes it"
         )
     plan, data = read_recipe(run.plan)
+    if found["of"]["plan_hash"] != plan.hash:
+        raise UserError(
+            f"{run_dir}: fixed_point/ is of an earlier plan than plan.json; `pqsearch fixed-point SPEC` makes it anew"
+        )
     model = module_of(plan, data, run.model)
     settings = FixedPointSpec(**found["of"]["settings"])
     network = fixed_point(model, tuple(data["model"]["input_shape"]), settings, plan.layers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,19 @@ def test_the_stage_without_its_section_says_what_is_missing(tmp_path: Path, caps
 def test_a_run_without_the_stage_has_none_to_load(finished_run: Path) -> None:
     with pytest.raises(UserError, match="has no fixed_point/"):
         pqsearch.load_fixed_point(finished_run)
+
+
+@pytest.mark.parametrize("load", [pqsearch.load_fixed_point, pqsearch.load_integers])
+def test_behind_another_plan_nothing_is_loaded_until_it_is_made_anew(
+    load: Callable[[Path], nn.Module], folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run)
+    plan = json.loads((run / "plan.json").read_text())
+    plan["layers"]["linear"]["weight_bits"] = 7
+    (run / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(UserError, match=r"is of an earlier plan than plan\.json; `pqsearch fixed-point SPEC`"):
+        load(run)
 
 
 def test_the_scores_of_each_image_are_kept(folder: Path) -> None:
