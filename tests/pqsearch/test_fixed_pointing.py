@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import pqsearch
 from pqsearch.cli import main
 from pqsearch.errors import UserError
-from pqsearch.fixed_pointing import load_fixed_point
+from pqsearch.fixed_pointing import is_made, load_fixed_point, make
 from pqsearch.pipeline import opened
 from pqsearch.spec import load_spec
 from tests.conftest import write_spec
@@ -95,6 +95,10 @@ def test_without_merging_there_are_no_integers_and_norms_are_measured_behind_the
         off["found"] += float(((found[f"{name}.running_mean"] - mean) / size).abs().mean())
         off["exported"] += float(((exported[f"{name}.running_mean"] - mean) / size).abs().mean())
     assert len(seen) > 3 and off["found"] < 0.5 * off["exported"]
+    # Those of an earlier call would be of other grids.
+    assert not list((run.path / "fixed_point").glob("integers.*"))
+    with pytest.raises(UserError, match="has no integers, fixed_point/ was made with merge_batch_norm = false; make it"):
+        pqsearch.load_integers(run.path)
 
 
 def test_by_the_loss_the_stage_asks_the_task(folder: Path) -> None:
@@ -175,6 +179,24 @@ def test_behind_another_plan_nothing_is_loaded_until_it_is_made_anew(
     (run / "plan.json").write_text(json.dumps(plan))
     with pytest.raises(UserError, match=r"is of an earlier plan than plan\.json; `pqsearch fixed-point SPEC`"):
         load(run)
+
+
+def test_interrupted_between_its_files_the_stage_counts_as_not_done(folder: Path) -> None:
+    with opened(load_spec(folder / "spec.toml"), quiet=True) as pipeline:
+        pipeline.fixed_point()
+        run, prepared, made = pipeline.run, pipeline.prepared, pipeline.spec.fixed_point
+        assert made is not None and is_made(run, made)
+
+        def interrupt(state: dict[str, Any]) -> None:
+            if state["unit"] == "integers":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make(prepared, run, made.model_copy(update={"weight_bits": 5}), interrupt)
+    assert not is_made(run, made)
+    with pytest.raises(UserError, match="has no fixed_point/"):
+        pqsearch.load_integers(run.path)
+    assert main(["fixed-point", str(folder / "spec.toml")]) == 0
 
 
 def test_the_scores_of_each_image_are_kept(folder: Path) -> None:
