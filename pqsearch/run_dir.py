@@ -28,8 +28,15 @@ HALF_WRITTEN = ".*-????????"
 
 
 def write_atomically(path: Path, content: str | bytes, *, private: bool = False) -> None:
-    """Readers see the old file or the whole new one, also after a power cut. One that is `private` is its owner's only."""
+    """Readers see the old file or the whole new one, also after a power cut. One that is `private` is its owner's only.
+
+    A link stays, and what it leads to is written; what is there and no file, as a pipe or a terminal, gets the content itself.
+    """
     data = content.encode() if isinstance(content, str) else content
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(data)
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
