@@ -78,7 +78,7 @@ def network_of(target: str | Path, overrides: Sequence[str] = ()) -> tuple[Prepa
         if not run.model.is_file():
             raise UserError(f"{target}: has no model.pth yet; `pqsearch run` or `pqsearch export` writes it")
         plan, data = read_recipe(run.plan)
-        prepared = prepare(run.read_spec())
+        prepared = prepare(run.read_spec(overrides))
         return prepared, module_of(plan, data, run.model)
     spec = load_spec(path, overrides)
     prepared = prepare(spec)

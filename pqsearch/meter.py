@@ -82,7 +82,7 @@ def meter(target: str | Path, overrides: Sequence[str] = (), plan_file: str | Pa
     path = Path(target)
     if is_url(target) or path.is_dir():
         run = RunDirectory.existing(target)
-        spec = run.read_spec()
+        spec = run.read_spec(overrides)
         plan_file = plan_file or (run.plan if run.plan.is_file() else None)
     else:
         spec = load_spec(path, overrides)

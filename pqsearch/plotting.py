@@ -16,7 +16,6 @@ from pqsearch.plots._told import Told
 from pqsearch.prepare import prepare
 from pqsearch.rebuild import module_of
 from pqsearch.run_dir import RunDirectory
-from pqsearch.spec import load_spec
 
 FORMATS = ("png", "svg")
 #: Dots per inch of a PNG.
@@ -63,7 +62,7 @@ def plot(
 
 
 def _told(run: RunDirectory, pattern: str, files: Sequence[str | Path], images: int, overrides: Sequence[str]) -> Told:
-    prepared = prepare(load_spec(run.spec, overrides))
+    prepared = prepare(run.read_spec(overrides))
     plan, data = read_recipe(run.plan)
     seen = observe(prepared, module_of(plan, data, run.model), images)
     layers = [layer for layer in seen if fnmatch(layer.name, pattern)]

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,8 @@ from pqsearch.store_url import is_url
 
 #: Temporary names of files being written, as `tempfile` makes them.
 HALF_WRITTEN = ".*-????????"
+#: What the network of a run was made with.
+NETWORK_KEYS = ("model", "quantizer", "space.sparsity_pattern")
 
 
 def write_atomically(path: Path, content: str | bytes, *, private: bool = False) -> None:
@@ -177,9 +179,20 @@ class RunDirectory:
             )
         return run
 
-    def read_spec(self) -> Spec:
-        """The spec of the run, with the run's own copy of its table of latencies."""
-        spec = load_spec(self.spec)
+    def read_spec(self, overrides: Sequence[str] = ()) -> Spec:
+        """The spec of the run, with the run's own copy of its table of latencies, and `overrides` of what is not its network.
+
+        Raises `UserError` for those that would make another network, as that comes from the run's plan.
+        """
+        spec = load_spec(self.spec, overrides)
+        if overrides:
+            problems = [
+                f"{key}: the run in {self.path} has {had}, --set says {has}, but its network stays as it is; leave that out"
+                for key, had, has in differences(load_spec(self.spec), spec)
+                if key.startswith(NETWORK_KEYS)
+            ]
+            if problems:
+                raise UserError(problems)
         if spec.latency.table is None or not self.latency.is_file():
             return spec
         return spec.model_copy(update={"latency": LatencySpec(table=str(self.latency))})

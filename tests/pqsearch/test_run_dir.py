@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pqsearch.cli import main
 from pqsearch.errors import UserError
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.place import DatabasePlace, FilePlace
@@ -91,6 +92,22 @@ def test_a_journal_that_was_begun_stays_where_it_is(tmp_path: Path) -> None:
         run.prepare(file)
     # Another address of it is the user's affair: servers move, passwords change.
     run.prepare(_spec(tmp_path, study__storage=URL.replace("open-sesame", "other")))
+
+
+LOOKING = [["evaluate"], ["meter"], ["merge-bn", "--out", "merged.pth"], ["plot"]]
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=[command[0] for command in LOOKING])
+def test_what_looks_at_a_run_takes_overrides_of_its_spec_but_of_its_network(
+    command: list[str], finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *more = command
+    assert main([name, str(finished_run), *more, "--set", "data.score_images=0"]) == 2
+    assert capsys.readouterr().err.startswith("data.score_images: ")
+    assert main([name, str(finished_run), *more, "--set", "model.options.width=16"]) == 2
+    assert capsys.readouterr().err == (
+        f"model.options.width: the run in {finished_run} has 8, --set says 16, but its network stays as it is; leave that out\n"
+    )
 
 
 def test_a_spec_with_a_password_is_for_its_owner_only(tmp_path: Path) -> None:
