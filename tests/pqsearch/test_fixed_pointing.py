@@ -97,7 +97,9 @@ def test_without_merging_there_are_no_integers_and_norms_are_measured_behind_the
     assert len(seen) > 3 and off["found"] < 0.5 * off["exported"]
     # Those of an earlier call would be of other grids.
     assert not list((run.path / "fixed_point").glob("integers.*"))
-    with pytest.raises(UserError, match="has no integers, fixed_point/ was made with merge_batch_norm = false; make it"):
+    with pytest.raises(
+        UserError, match="has no integers, fixed_point/ was made with merge_batch_norm = false; make it"
+    ):
         pqsearch.load_integers(run.path)
 
 
@@ -156,6 +158,26 @@ def make(classes):
         )
         assert not (tmp_path / "run").exists()
         assert main(["check", spec, "--set", "fixed_point.merge_batch_norm=false"]) == 0, capsys.readouterr().err
+
+
+ONE_BIT: dict[str, tuple[dict[str, Any], str]] = {
+    "pinned": ({"space__pin": {"layer1.0.conv1": {"act_bits": 1}}}, "layer1.0.conv1"),
+    "of some layers": (
+        {"space__layers": {"layer2.0.conv*": {"weight_bits": [1, 4]}}},
+        "layer2.0.conv1, layer2.0.conv2",
+    ),
+    "first and last": ({"space__first_last_bits": 1}, "conv1, linear"),
+}
+
+
+@pytest.mark.parametrize(("changes", "names"), ONE_BIT.values(), ids=ONE_BIT.keys())
+def test_layers_of_one_bit_are_told_before_anything_is_trained_where_the_plans_bits_are_taken(
+    changes: dict[str, Any], names: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = str(write_spec(tmp_path, fixed_point={"plan_bits": True}, **changes))
+    assert main(["check", spec]) == 2
+    assert f"fixed_point.plan_bits: [space] lets these layers have 1 bit: {names}; a step" in capsys.readouterr().err
+    assert main(["check", spec, "--set", "fixed_point.plan_bits=false"]) == 0
 
 
 def test_the_stage_without_its_section_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
