@@ -12,10 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from pqsearch.applying import plan_problem
+from pqsearch.applying import plan_of
 from pqsearch.errors import UserError, writing
 from pqsearch.plan import Plan
-from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared, prepare
 from pqsearch.run_dir import RunDirectory, write_atomically
 from pqsearch.spec import Spec, load_spec
@@ -88,7 +87,7 @@ def meter(target: str | Path, overrides: Sequence[str] = (), plan_file: str | Pa
         spec = load_spec(path, overrides)
     prepared = prepare(_any_weights(spec))
     model = initial_model(prepared.spec, prepared.dataset)
-    return metered(model, prepared, None if plan_file is None else _plan(plan_file, prepared))
+    return metered(model, prepared, None if plan_file is None else plan_of(plan_file, prepared.info))
 
 
 def metered(model: nn.Module, prepared: Prepared, plan: Plan | None) -> Metered:
@@ -134,13 +133,6 @@ def write(
 def _any_weights(spec: Spec) -> Spec:
     """Costs do not depend on weights."""
     return spec.model_copy(update={"model": spec.model.model_copy(update={"weights": None})})
-
-
-def _plan(plan_file: str | Path, prepared: Prepared) -> Plan:
-    plan, _ = read_recipe(plan_file)
-    if problem := plan_problem(plan, prepared.info):
-        raise UserError(f"{plan_file}: {problem}")
-    return plan
 
 
 def _figures(row: LayerCosts) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from pqsearch import rooms
+from pqsearch.applying import plan_of
 from pqsearch.errors import UserError, writing
 from pqsearch.layer_values import observe, steps_of
 from pqsearch.plan import ModelInfo, Plan
@@ -46,6 +47,8 @@ def plot(
     run = RunDirectory.existing(run_dir)
     if not run.model.is_file():
         raise UserError(f"{run_dir}: has no model.pth yet; `pqsearch run` or `pqsearch export` writes it")
+    if images < 1:
+        raise UserError(f"--images {images}: must be at least 1")
     told = _told(run, layers, plans, images, overrides)
     folder = Path(out) if out is not None else run.path / "plots"
     written = []
@@ -71,9 +74,20 @@ def _told(run: RunDirectory, pattern: str, files: Sequence[str | Path], images: 
     record: dict[str, Any] = run.read(run.checkpoints / "finetune.json") or {"plans": {}}
     roles = {role: Plan.from_json(found) for role, found in record["plans"].items() if found is not None}
     own = {"searched": plan, **{role: found for role, found in roles.items() if role.startswith("uniform")}}
-    given = {Path(path).stem: read_recipe(path)[0] for path in files}
+    given = {name: plan_of(file, prepared.info) for name, file in _called(files, own).items()}
     groups = {name: group for name, group in _groups(prepared.info).items() if fnmatch(name, pattern)}
     return Told(prepared.spec.study.name, layers, steps_of(run, plan), {**own, **given}, groups)
+
+
+def _called(files: Sequence[str | Path], taken: Container[str]) -> dict[str, str | Path]:
+    """Files by the shortest ends of their paths that tell them apart."""
+    paths = {Path(file).absolute(): file for file in files}
+    found: dict[str, str | Path] = {}
+    for path, file in paths.items():
+        ends = (path.parts[-number:] for number in range(1, len(path.parts) + 1))
+        alone = (end for end in ends if sum(other.parts[-len(end) :] == end for other in paths) == 1)
+        found[next(name for end in alone if (name := "/".join(end)) not in taken)] = file
+    return found
 
 
 def _groups(info: ModelInfo) -> dict[str, str | None]:

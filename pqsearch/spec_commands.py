@@ -79,7 +79,12 @@ def add(add_command: Add) -> None:
     plot.add_argument("--layers", metavar="PATTERN", default="*", help="layers by name, as 'layer3.*'")
     plot.add_argument("--plan", metavar="PLAN.json", action="append", default=[], help="one more plan beside the run's")
     plot.add_argument("--format", default="png", help="png or svg (png)")
-    plot.add_argument("--images", type=int, default=256, help="training images that show the activations (256)")
+    plot.add_argument(
+        "--images",
+        type=int,
+        default=256,
+        help="training images that show the activations (256); fewer where images are large",
+    )
     with_overrides(plot)
 
 

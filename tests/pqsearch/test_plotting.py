@@ -93,7 +93,32 @@ def test_the_report_shows_what_the_layers_hold(finished_run: Path) -> None:
         assert f"<h2>{heading}</h2>" in page
 
 
+def test_plans_are_told_apart_by_as_much_of_their_paths_as_it_takes(finished_run: Path, tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        for name in ("plan.json", "searched.json"):
+            (tmp_path / place / name).write_text(json.dumps(Plan({}, {"linear": LayerPlan(2, 2)}).to_json()))
+    (tmp_path / "two" / "searched.json").rename(tmp_path / "searched")
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    (path,) = plot(finished_run, tmp_path, only=["plans"], format="svg", plans=[*files, *files])
+    text = path.read_text()
+    names = ("searched", "one/plan.json", "two/plan.json", "searched.json", f"{tmp_path.name}/searched")
+    assert all(text.count(f"<!-- {name} -->") == 1 for name in names)
+
+
+def test_a_plan_of_another_network_is_not_drawn(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(Plan({}, {"elsewhere": LayerPlan(4, 4)}).to_json()))
+    assert main(["plot", str(finished_run), "--out", str(tmp_path / "out"), "--plan", str(other)]) == 2
+    assert capsys.readouterr().err == f"{other}: is of another network: this one has no layer elsewhere\n"
+    assert not (tmp_path / "out").exists()
+
+
 MISTAKES = {
+    "no images": (["--images", "0"], "--images 0: must be at least 1"),
+    "fewer": (["--images", "-3"], "--images -3: must be at least 1"),
     "picture": (["--only", "wights"], "--only wights: unknown name 'wights', did you mean 'weights'"),
     "format": (["--format", "pdf"], "--format pdf: choose from png, svg"),
     "layers": (["--layers", "none.*"], "--layers none.*: matches none of the network's layers"),
