@@ -208,7 +208,7 @@ class FixedPointSpec(Section):
     equalize: bool = Field(
         False,
         description="Scale the channels between two layers so that both have weights of like size, before anything is rounded; the "
-        "ceilings of ReLU6 are scaled with them.",
+        "ceilings of ReLU6 are scaled with them. Needs `merge_batch_norm`.",
     )
     correct_bias: bool = Field(
         False, description="Take from each layer's bias what rounding its inputs and weights adds to its mean outputs."
