@@ -160,6 +160,37 @@ def make(classes):
         assert main(["check", spec, "--set", "fixed_point.merge_batch_norm=false"]) == 0, capsys.readouterr().err
 
 
+def test_a_network_that_reads_the_weights_of_a_layer_is_refused_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.linear = nn.Linear(8, classes)
+
+    def forward(self, x):
+        x = self.conv(x).flatten(2).transpose(1, 2)
+        return self.linear(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+def make(classes):
+    return Net(classes)
+"""
+    with own_modules(tmp_path, attentive=net):
+        spec = str(write_spec(tmp_path, model={"name": "attentive:make"}, fixed_point={}, budgets={}))
+        assert main(["check", spec]) == 2
+        said = capsys.readouterr().err
+        assert said == (
+            "fixed_point: the forward pass reads `weight` of a layer or of its sums, which integers do not have (behind the layer "
+            "conv.2); take merge_batch_norm = false: all but the integers is done then\n"
+        )
+        assert main(["check", spec, "--set", "fixed_point.merge_batch_norm=false"]) == 0, capsys.readouterr().err
+
+
 ONE_BIT: dict[str, tuple[dict[str, Any], str]] = {
     "pinned": ({"space__pin": {"layer1.0.conv1": {"act_bits": 1}}}, "layer1.0.conv1"),
     "of some layers": (
