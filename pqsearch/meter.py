@@ -16,9 +16,8 @@ from pqsearch.applying import plan_of
 from pqsearch.errors import UserError, writing
 from pqsearch.plan import Plan
 from pqsearch.prepare import Prepared, prepare
-from pqsearch.run_dir import RunDirectory, write_atomically
+from pqsearch.run_dir import RunDirectory, is_run, write_atomically
 from pqsearch.spec import Spec, load_spec
-from pqsearch.store_url import is_url
 from pqsearch.tables import text_table
 from trainers.baseline import initial_model
 from trainers.compress import compress
@@ -78,13 +77,12 @@ def meter(target: str | Path, overrides: Sequence[str] = (), plan_file: str | Pa
 
     Raises `UserError` for a plan of another network, naming the first layer or group that differs.
     """
-    path = Path(target)
-    if is_url(target) or path.is_dir():
+    if is_run(target):
         run = RunDirectory.existing(target)
         spec = run.read_spec(overrides)
         plan_file = plan_file or (run.plan if run.plan.is_file() else None)
     else:
-        spec = load_spec(path, overrides)
+        spec = load_spec(target, overrides)
     prepared = prepare(_any_weights(spec))
     model = initial_model(prepared.spec, prepared.dataset)
     return metered(model, prepared, None if plan_file is None else plan_of(plan_file, prepared.info))

@@ -57,6 +57,11 @@ def write_atomically(path: Path, content: str | bytes, *, private: bool = False)
         raise
 
 
+def is_run(target: str | Path) -> bool:
+    """Whether a command that takes a run directory or a spec is given the former."""
+    return is_url(target) or Path(target).is_dir()
+
+
 class RunDirectory:
     """Paths of a run, its JSON files read and written, and where its journal is.
 

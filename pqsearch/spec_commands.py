@@ -52,7 +52,9 @@ def add(add_command: Add) -> None:
         "merge-bn", "fold batch norm into the layers beside it, and write the weights",
         "pqsearch merge-bn SPEC --set model.weights=net.pth --out merged.pth", _merge,
     )  # fmt: skip
-    fold.add_argument("target", metavar="RUN_DIR|SPEC", help="a run directory, or a spec with model.weights")
+    fold.add_argument(
+        "target", metavar="RUN_DIR|SPEC", help="a spec with model.weights, or a run whose winner is not quantised"
+    )
     fold.add_argument("--out", metavar="FILE", required=True, help="the state dict of the merged network")
     with_overrides(fold)
     meter = add_command(
@@ -166,6 +168,7 @@ def _merge(options: argparse.Namespace) -> int:
     print(f"{options.out}: {len(found['into'])} of {len(found['into']) + len(found['left'])} merged")
     for name, reason in found["left"].items():
         print(f"left     {name}: {reason}")
+    print(f"load     trainers.merging.merge_batch_norm(model, {found['input_shape']}).model has these weights")
     print(f"outputs differ by at most {found['difference']:.1e} of the largest (random images)")
     return 0
 
