@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,11 @@ from pqsearch.rebuild import module_of
 from pqsearch.run_dir import RunDirectory
 
 FORMATS = ("png", "svg")
+#: Why there may be nothing to draw.
+NOTHING = {
+    "errors": "nothing is quantised in these layers",
+    "steps": "no steps were trained in this run's full fine-tune",
+}
 #: Dots per inch of a PNG.
 DPI = 130
 
@@ -33,11 +38,13 @@ def plot(
     format: str = "png",
     images: int = 256,
     overrides: Sequence[str] = (),
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Draw pictures of a run's winner into the folder `out` (`RUN_DIR/plots` unless given); returns the files written.
 
     `only` names pictures (files in `pqsearch/plots/`), all unless given; `layers` is a pattern of layers' names; `plans` are files of
-    plans to be drawn beside those of the run; `images` training images show the activations. Raises `UserError`.
+    plans to be drawn beside those of the run; `images` training images show the activations; `say` hears of pictures with nothing to
+    draw. Raises `UserError`.
     """
     if format not in FORMATS:
         raise UserError(f"--format {format}: choose from {', '.join(FORMATS)}")
@@ -54,13 +61,15 @@ def plot(
     written = []
     for name in only or rooms.names("plots"):
         figure = rooms.load("plots", name)(told)
-        if figure is not None:
-            path = folder / f"{name}.{format}"
-            with writing(f"--out {folder}"):
-                folder.mkdir(parents=True, exist_ok=True)
-                # The same picture of the same run, whenever it is drawn.
-                figure.savefig(path, dpi=DPI, metadata={"Date": None} if format == "svg" else None)
-            written.append(path)
+        if figure is None:
+            say(f"{name}: nothing to draw: {NOTHING.get(name, 'there is nothing of it in this run')}")
+            continue
+        path = folder / f"{name}.{format}"
+        with writing(f"--out {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            # The same picture of the same run, whenever it is drawn.
+            figure.savefig(path, dpi=DPI, metadata={"Date": None} if format == "svg" else None)
+        written.append(path)
     return written
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from pqsearch.arguments import Add, with_overrides, with_spec
@@ -187,7 +188,8 @@ def _plot(options: argparse.Namespace) -> int:
 
     written = plot(
         options.target, options.out, only=options.only, layers=options.layers, plans=options.plan, format=options.format,
-        images=options.images, overrides=options.set,
+        images=options.images, overrides=options.set, say=lambda text: print(text, file=sys.stderr),
     )  # fmt: skip
-    print("\n".join(map(str, written)))
+    for path in written:
+        print(path)
     return 0

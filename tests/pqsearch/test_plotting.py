@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -47,6 +48,19 @@ def test_a_plan_from_anywhere_stands_beside_the_runs_own(finished_run: Path, tmp
     plan.write_text(json.dumps(Plan({}, {"linear": LayerPlan(2, 2)}).to_json()))
     (path,) = plot(finished_run, tmp_path, only=["plans"], format="svg", plans=[plan])
     assert "mine" in path.read_text() and "searched" in path.read_text()
+
+
+def test_a_picture_with_nothing_to_draw_is_said_with_the_reason(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    for steps in run.glob("checkpoints/*/steps.json"):
+        steps.write_text(json.dumps(json.loads(steps.read_text())[:1]))
+    assert main(["plot", str(run), "--only", "steps"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == "steps: nothing to draw: no steps were trained in this run's full fine-tune\n"
+    assert not (run / "plots").exists()
 
 
 def test_rates_are_shown_where_something_is_pruned_only() -> None:
