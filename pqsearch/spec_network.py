@@ -223,7 +223,8 @@ class FixedPointSpec(Section):
     epochs: int = Field(
         0,
         ge=0,
-        description="Passes over the training images that train the weights on these grids, straight-through; all else as in `[finetune]`.",
+        description="Passes over the training images that train the weights on these grids, straight-through; all else as in `[finetune]`, "
+        "but for teachers, `freeze_batch_norm`, `quantizer_lr` and `workers`.",
     )
     lr: float = Field(0.001, gt=0, description="Peak learning rate of that.")
 
