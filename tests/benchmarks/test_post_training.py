@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import post_training
 import pytest
 from post_training import METHODS, NETWORKS, ONCE, Case, load_case_spec, measured, rows, table
 
+from pqsearch.plan import LayerPlan, Plan
+from pqsearch.prepare import prepare
 from pqsearch.spec import load_spec
 
 
@@ -38,6 +42,22 @@ def test_each_case_is_kept_as_soon_as_it_is_there_and_failures_are_raised_when_a
     found = measured(spec, tmp_path, [possible, (ONCE, "", 0)], 10, 1)
     assert kept.stat().st_mtime_ns == before and list(found) == [possible, (ONCE, "", 0)]
     assert abs(found[possible]["accuracy"] - found[ONCE, "", 0]["accuracy"]) < 0.1
+
+
+@pytest.mark.usefixtures("warm_ray")
+def test_seconds_of_a_searched_plan_are_those_of_all_calls(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(post_training, "PLANS", 4)
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    spec = load_spec(run / "spec.toml", [f'study.run_dir="{run}"', "reconstruction.iterations=10"])
+    info = prepare(spec).info
+    uniform = Plan(layers={layer.name: LayerPlan(3, 8) for layer in info.layers})
+    arguments = (spec, info, uniform, "mse", 8, ("mse, searched", "3/8", 0))
+    first, again = (post_training._searched(*arguments) for _ in range(2))
+    assert again["seconds"] >= first["seconds"] > 0
+    assert first["bits"][0] <= 3.001
 
 
 def test_methods_with_a_bar_are_held_against_float() -> None:
