@@ -211,7 +211,9 @@ class FixedPointSpec(Section):
         "ceilings of ReLU6 are scaled with them. Needs `merge_batch_norm`.",
     )
     correct_bias: bool = Field(
-        False, description="Take from each layer's bias what rounding its inputs and weights adds to its mean outputs."
+        False,
+        description="Take from each layer's bias what rounding its inputs and weights adds to its mean outputs. For merged batch norm: "
+        "one that stays is measured anew behind the grids, which takes the same back, and both together do harm.",
     )
     saturate: bool = Field(
         True, description="Clip what is far out where the squared error is then smaller, or nothing at all."
