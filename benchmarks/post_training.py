@@ -21,7 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def main() -> int:
         if bits in METHODS[method].get("bits", options.bits)
         for seed in range(options.seeds)
     ]
-    found = dict(_measured(spec, folder, wanted, options.iterations, options.processes))
+    found = measured(spec, folder, wanted, options.iterations, options.processes)
     if options.table is not None:
         write_atomically(options.table, table(found))
     return report(list(rows(found, options.network)), options.json)
@@ -128,25 +128,29 @@ def load_case_spec(network: str, overrides: Sequence[str]) -> Spec:
 Case = tuple[str, str, int]
 
 
-def _measured(
+def measured(
     spec: Spec, folder: Path, wanted: Sequence[Case], iterations: int, processes: int
-) -> Iterator[tuple[Case, dict[str, Any]]]:
-    """Accuracies of all cases, those of earlier calls read."""
-    missing = []
-    for case in wanted:
-        path = _path(folder, case, iterations)
-        if path.is_file():
-            yield case, json.loads(path.read_text())
-        else:
-            missing.append(case)
+) -> dict[Case, dict[str, Any]]:
+    """Accuracies of all cases, those of earlier calls read. Cases that fail are raised together, once all others are measured."""
+    paths = {case: _path(folder, case, iterations) for case in wanted}
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    failures = []
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        work = {case: pool.submit(measure_case, spec.to_toml(), case) for case in missing}
-        for case, future in work.items():
-            result = future.result()
-            write_atomically(_path(folder, case, iterations), json.dumps(result))
-            print(f"{' '.join(map(str, case))}: {100 * result['accuracy']:.2f} %", file=sys.stderr, flush=True)
-            yield case, result
+        work = {
+            pool.submit(measure_case, spec.to_toml(), case, path): case
+            for case, path in paths.items()
+            if not path.is_file()
+        }
+        for future in as_completed(work):
+            words = " ".join(map(str, work[future])).strip()
+            try:
+                print(f"{words}: {100 * future.result()['accuracy']:.2f} %", file=sys.stderr, flush=True)
+            except Exception as error:
+                error.add_note(f"in the case {words}")
+                failures.append(error)
+    if failures:
+        raise ExceptionGroup("the same command measures them again", failures)
+    return {case: json.loads(path.read_text()) for case, path in paths.items()}
 
 
 def _path(folder: Path, case: Case, iterations: int) -> Path:
@@ -155,8 +159,15 @@ def _path(folder: Path, case: Case, iterations: int) -> Path:
     return folder / (f"{name}-{iterations}.json" if "brecq" in method else f"{name}.json")
 
 
-def measure_case(spec_text: str, case: Case) -> dict[str, Any]:
-    """Quantise in a process of one's own; accuracy on the test images, their number, seconds that quantising took."""
+def measure_case(spec_text: str, case: Case, path: Path) -> dict[str, Any]:
+    """Quantise in a process of one's own, and write down at once: whoever waits for it may be killed."""
+    result = _measure(spec_text, case)
+    write_atomically(path, json.dumps(result))
+    return result
+
+
+def _measure(spec_text: str, case: Case) -> dict[str, Any]:
+    """Accuracy on the test images, their number, seconds that quantising took."""
     import tomllib
 
     import torch
@@ -242,14 +253,12 @@ def _searched(spec: Spec, info: ModelInfo, uniform: Plan, calibrator: str, act_b
     }
     if not learns(calibrator):
         said["reconstruction"] = {"calibrator": calibrator, "images": MANY}
-    began = time.perf_counter()
     summary = pqsearch.ptq(parse_spec(said))
-    seconds = time.perf_counter() - began
     found, beside = summary["searched"], summary["uniform"]
     return {
         "accuracy": found["test_accuracy"],
         "images": found["test_images"],
-        "seconds": seconds,
+        "seconds": sum(summary["seconds"].values()),  # of all calls, where earlier ones were killed
         "uniform": beside["test_accuracy"],
         "bits": [found["mean_weight_bits"], beside["mean_weight_bits"]],
     }

@@ -17,10 +17,9 @@ from pqsearch.plan import Plan
 from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared, prepare
 from pqsearch.rebuild import module_of
-from pqsearch.run_dir import RunDirectory
+from pqsearch.run_dir import RunDirectory, is_run
 from pqsearch.spec import Spec, load_spec
 from pqsearch.store_session import examine
-from pqsearch.store_url import is_url
 from pqsearch.summary import warnings
 from pqsearch.tables import budgets_table, layers_table
 from trainers.device import pick, set_threads
@@ -72,15 +71,14 @@ def check(spec: Spec, *, measure_time: bool = False, say: Callable[[str], None] 
 
 def network_of(target: str | Path, overrides: Sequence[str] = ()) -> tuple[Prepared, nn.Module]:
     """A run's exported network, or the one of a spec with `model.weights`. Raises `UserError` where there is none."""
-    path = Path(target)
-    if is_url(target) or path.is_dir():
+    if is_run(target):
         run = RunDirectory.existing(target)
         if not run.model.is_file():
             raise UserError(f"{target}: has no model.pth yet; `pqsearch run` or `pqsearch export` writes it")
         plan, data = read_recipe(run.plan)
-        prepared = prepare(run.read_spec())
+        prepared = prepare(run.read_spec(overrides))
         return prepared, module_of(plan, data, run.model)
-    spec = load_spec(path, overrides)
+    spec = load_spec(target, overrides)
     prepared = prepare(spec)
     return prepared, bare_model(spec, prepared)
 

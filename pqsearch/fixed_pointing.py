@@ -61,6 +61,10 @@ class FixedPointPaths:
     def correct(self) -> Path:
         return self.folder / "correct.npy"
 
+    @property
+    def integers(self) -> list[Path]:
+        return [self.folder / name for name in (integer_files.JSON, integer_files.ARRAYS, integer_files.HEADER)]
+
     def checkpoint(self, of: dict[str, Any]) -> Path:
         """Of a training of this plan with these settings; another one begins anew."""
         digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:8]
@@ -106,6 +110,8 @@ def make(
     """
     spec, dataset, shape = prepared.spec, prepared.dataset, prepared.dataset.input_shape
     paths, device = FixedPointPaths.of(run), pick(spec.workers.gpus)
+    for path in (paths.result, *paths.integers):
+        run.remove(path)  # what says that the stage is done must not stand beside half of another one
     plan, data = read_recipe(run.plan)
     network = fixed_point(module_of(plan, data, run.model), shape, settings, plan.layers).to(device)
     train = Loader(dataset, prepared.splits.train, device)
@@ -189,7 +195,7 @@ def load_fixed_point(run_dir: str | Path) -> nn.Module:
     """The winner of a finished run in dynamic fixed point, with its weights and grids, in eval mode and in float64.
 
     Inputs are images of shape (batch, channels, height, width), normalised as `plan.json` says. Raises `UserError` where the run has
-    none.
+    none, or one of an earlier plan.
     """
     run = RunDirectory.existing(run_dir)
     paths = FixedPointPaths.of(run)
@@ -199,6 +205,10 @@ def load_fixed_point(run_dir: str | Path) -> nn.Module:
             f"{run_dir}: has no fixed_point/; put [fixed_point] into the spec, and `pqsearch fixed-point` makes it"
         )
     plan, data = read_recipe(run.plan)
+    if found["of"]["plan_hash"] != plan.hash:
+        raise UserError(
+            f"{run_dir}: fixed_point/ is of an earlier plan than plan.json; `pqsearch fixed-point SPEC` makes it anew"
+        )
     model = module_of(plan, data, run.model)
     settings = FixedPointSpec(**found["of"]["settings"])
     network = fixed_point(model, tuple(data["model"]["input_shape"]), settings, plan.layers)
@@ -211,4 +221,11 @@ def load_integers(run_dir: str | Path) -> IntegerNetwork:
     last bit. Raises `UserError` where the run has none.
     """
     network = load_fixed_point(run_dir)
-    return IntegerNetwork(network, integer_files.read(FixedPointPaths.of(RunDirectory.existing(run_dir)).folder))
+    run = RunDirectory.existing(run_dir)
+    paths = FixedPointPaths.of(run)
+    if not run.read(paths.result)["of"]["settings"]["merge_batch_norm"]:
+        raise UserError(
+            f"{run_dir}: has no integers, fixed_point/ was made with merge_batch_norm = false; make it with true, or take "
+            "`pqsearch.load_fixed_point`"
+        )
+    return IntegerNetwork(network, integer_files.read(paths.folder))

@@ -11,16 +11,24 @@ from pqsearch.plan import Plan
 from pqsearch.prepare import Prepared
 from pqsearch.run_dir import RunDirectory
 from trainers.data import Loader
-from trainers.device import pick
+from trainers.device import evaluation_batch, pick
 from trainers.observing import LayerView, observe_layers
 
 #: Images that the report's inputs of layers come from.
 IMAGES = 128
+#: All go through the network at once, at most so many times as many as are evaluated together.
+BATCHES = 4
+
+
+def most_images(asked: int, input_shape: tuple[int, ...]) -> int:
+    """Fewer than are asked for where images are so large that the values of a layer would not fit into memory."""
+    return min(asked, BATCHES * evaluation_batch(input_shape, pick(0)))
 
 
 def observe(prepared: Prepared, model: nn.Module, images: int) -> list[LayerView]:
-    """Layers of a winner on so many training images."""
-    sample, _ = Loader(prepared.dataset, prepared.splits.train, pick(0)).sample(images, "plot")
+    """Layers of a winner on so many training images, or fewer large ones."""
+    number = most_images(images, prepared.dataset.input_shape)
+    sample, _ = Loader(prepared.dataset, prepared.splits.train, pick(0)).sample(number, "plot")
     return observe_layers(model, sample)
 
 

@@ -12,34 +12,38 @@ from typing import Any
 
 from torch import nn
 
-from pqsearch.applying import plan_problem
+from pqsearch.applying import plan_of
 from pqsearch.errors import UserError, writing
 from pqsearch.plan import Plan
-from pqsearch.plan_file import read_recipe
 from pqsearch.prepare import Prepared, prepare
-from pqsearch.run_dir import RunDirectory, write_atomically
+from pqsearch.run_dir import RunDirectory, is_run, write_atomically
 from pqsearch.spec import Spec, load_spec
-from pqsearch.store_url import is_url
 from pqsearch.tables import text_table
 from trainers.baseline import initial_model
 from trainers.compress import compress
+from trainers.coupling import NORMS
 from trainers.measure import LayerCosts, measure_layers, totals
 
 #: What is said of a layer, in this order.
 FIGURES = ("params", "macs", "inputs", "weight_bits", "act_bits", "size_bytes", "bitops", "intensity")
 #: What is said of the whole network.
 TOTALS = ("params", "macs", "weight_bits", "act_bits", "size_bytes", "bitops")
+#: Modules that are named as not counted; of more there is the number.
+MOST_NAMED = 8
 HEADS = ("layer", "kind", "channels", "params", "MACs", "inputs", "W bits", "A bits", "bytes", "BitOps", "MACs/byte")
 
 
 @dataclass(frozen=True)
 class Metered:
-    """Costs of one image: of every layer in forward order, and of the whole network; `after` is None without a plan."""
+    """Costs of one image: of every layer in forward order, and of the whole network; `after` is None without a plan. `uncounted` are
+    modules with parameters of their own, other than norms and activations, whose multiply-accumulates nobody counts.
+    """
 
     before: Sequence[LayerCosts]
     after: Sequence[LayerCosts] | None
     total_before: Mapping[str, float]
     total_after: Mapping[str, float] | None
+    uncounted: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Layers by name, and the total, each `before` and where there is a plan `after`."""
@@ -71,7 +75,12 @@ class Metered:
         params, macs, weight_bits, act_bits, size, bitops = total
         inputs = _change(sum(row.inputs for row in self.before), sum(row.inputs for row in after), "inputs")
         last = ("network", "", "", params, macs, inputs, weight_bits, act_bits, size, bitops, "")
-        return text_table(HEADS, [*rows, last])
+        found = text_table(HEADS, [*rows, last])
+        if not self.uncounted:
+            return found
+        more = len(self.uncounted) - MOST_NAMED
+        names = ", ".join(self.uncounted[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return f"{found}\nnot counted but in the network's params and bytes: {names}"
 
 
 def meter(target: str | Path, overrides: Sequence[str] = (), plan_file: str | Path | None = None) -> Metered:
@@ -79,16 +88,15 @@ def meter(target: str | Path, overrides: Sequence[str] = (), plan_file: str | Pa
 
     Raises `UserError` for a plan of another network, naming the first layer or group that differs.
     """
-    path = Path(target)
-    if is_url(target) or path.is_dir():
+    if is_run(target):
         run = RunDirectory.existing(target)
-        spec = run.read_spec()
+        spec = run.read_spec(overrides)
         plan_file = plan_file or (run.plan if run.plan.is_file() else None)
     else:
-        spec = load_spec(path, overrides)
+        spec = load_spec(target, overrides)
     prepared = prepare(_any_weights(spec))
     model = initial_model(prepared.spec, prepared.dataset)
-    return metered(model, prepared, None if plan_file is None else _plan(plan_file, prepared))
+    return metered(model, prepared, None if plan_file is None else plan_of(plan_file, prepared.info))
 
 
 def metered(model: nn.Module, prepared: Prepared, plan: Plan | None) -> Metered:
@@ -96,7 +104,7 @@ def metered(model: nn.Module, prepared: Prepared, plan: Plan | None) -> Metered:
     shape = prepared.dataset.input_shape
     before = measure_layers(model, shape)
     if plan is None:
-        return Metered(before, None, totals(model, before), None)
+        return Metered(before, None, totals(model, before), None, _uncounted(model, before))
     spec = prepared.spec
     smaller = compress(
         model,
@@ -107,7 +115,17 @@ def metered(model: nn.Module, prepared: Prepared, plan: Plan | None) -> Metered:
         sparsity_pattern=spec.space.sparsity_pattern,
     )
     after = measure_layers(smaller, shape)
-    return Metered(before, after, totals(model, before), totals(smaller, after))
+    return Metered(before, after, totals(model, before), totals(smaller, after), _uncounted(model, before))
+
+
+def _uncounted(model: nn.Module, rows: Sequence[LayerCosts]) -> list[str]:
+    """With the kind of each."""
+    counted, light = {row.name for row in rows}, (*NORMS, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
+    return [
+        f"{name or 'the network itself'} ({type(module).__name__})"
+        for name, module in model.named_modules()
+        if name not in counted and not isinstance(module, light) and any(True for _ in module.parameters(recurse=False))
+    ]
 
 
 def write(
@@ -136,13 +154,6 @@ def _any_weights(spec: Spec) -> Spec:
     return spec.model_copy(update={"model": spec.model.model_copy(update={"weights": None})})
 
 
-def _plan(plan_file: str | Path, prepared: Prepared) -> Plan:
-    plan, _ = read_recipe(plan_file)
-    if problem := plan_problem(plan, prepared.info):
-        raise UserError(f"{plan_file}: {problem}")
-    return plan
-
-
 def _figures(row: LayerCosts) -> dict[str, Any]:
     keys = ("in_channels", "out_channels", *FIGURES)
     return {key: getattr(row, key) for key in keys}
@@ -166,7 +177,7 @@ def _change(old: float, new: float, key: str) -> str:
 def _short(value: float, key: str) -> str:
     if key in ("weight_bits", "act_bits", "intensity"):
         return f"{value:.3g}"
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= 0.9995 * size:  # three digits of less are a thousand of the unit below
             return f"{value / size:.3g} {unit}"
     return f"{value:.0f}"

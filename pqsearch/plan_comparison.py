@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pqsearch.errors import UserError
+from pqsearch.errors import UserError, writing
 from pqsearch.plan import Plan
 from pqsearch.plan_file import read_recipe
 from pqsearch.run_dir import RunDirectory, write_atomically
@@ -105,4 +105,5 @@ def write_picture(plans: Sequence[Named], path: str | Path) -> None:
         {name: one.plan.to_json() for name, one in named.items()},
         {name: colours[place % len(colours)] for place, name in enumerate(named)},
     )
-    write_atomically(Path(path), figure.to_html(include_plotlyjs=True, full_html=True))
+    with writing(f"--out {path}"):
+        write_atomically(Path(path), figure.to_html(include_plotlyjs=True, full_html=True))

@@ -85,6 +85,18 @@ def check_integers(model: nn.Module, input_shape: tuple[int, ...]) -> None:
         raise UserError(f"fixed_point: {problem}; {WAY_OUT}")
 
 
+def check_plan_bits(spec: Spec, space: Space) -> None:
+    """Raises `UserError` where plans may have layers of one bit, which `[fixed_point]` would take over and has no step for."""
+    if spec.fixed_point is None or not spec.fixed_point.plan_bits:
+        return
+    bits = (knob for knob in space.knobs if knob.kind in ("bits", "weight_bits", "act_bits") and min(knob.values) < 2)
+    if names := dict.fromkeys(name for knob in bits for name in knob.names):
+        raise UserError(
+            f"fixed_point.plan_bits: [space] lets these layers have 1 bit: {', '.join(names)}; a step that is a power of two has "
+            "2 to 16 bits, got true; leave it out, or give them more"
+        )
+
+
 def _share_problems(spec: Spec, splits: Splits) -> list[str]:
     """Trainings shared by more processes than there are images for."""
     return [
@@ -130,6 +142,7 @@ def prepare(spec: Spec) -> Prepared:
     space = attempt(lambda: space_of(spec, traced.info)) if traced is not None else None
     if space is not None:
         attempt(lambda: check_counted(spec, space))
+        attempt(lambda: check_plan_bits(spec, space))
         attempt(lambda: given_plans(spec.study.plans, space))
     if traced is None or space is None or problems:
         raise UserError(problems)

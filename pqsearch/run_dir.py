@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +25,20 @@ from pqsearch.store_url import is_url
 
 #: Temporary names of files being written, as `tempfile` makes them.
 HALF_WRITTEN = ".*-????????"
+#: What the network of a run was made with.
+NETWORK_KEYS = ("model", "quantizer", "space.sparsity_pattern")
 
 
 def write_atomically(path: Path, content: str | bytes, *, private: bool = False) -> None:
-    """Readers see the old file or the whole new one, also after a power cut. One that is `private` is its owner's only."""
+    """Readers see the old file or the whole new one, also after a power cut. One that is `private` is its owner's only.
+
+    A link stays, and what it leads to is written; what is there and no file, as a pipe or a terminal, gets the content itself.
+    """
     data = content.encode() if isinstance(content, str) else content
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(data)
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -46,6 +55,11 @@ def write_atomically(path: Path, content: str | bytes, *, private: bool = False)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def is_run(target: str | Path) -> bool:
+    """Whether a command that takes a run directory or a spec is given the former."""
+    return is_url(target) or Path(target).is_dir()
 
 
 class RunDirectory:
@@ -170,9 +184,20 @@ class RunDirectory:
             )
         return run
 
-    def read_spec(self) -> Spec:
-        """The spec of the run, with the run's own copy of its table of latencies."""
-        spec = load_spec(self.spec)
+    def read_spec(self, overrides: Sequence[str] = ()) -> Spec:
+        """The spec of the run, with the run's own copy of its table of latencies, and `overrides` of what is not its network.
+
+        Raises `UserError` for those that would make another network, as that comes from the run's plan.
+        """
+        spec = load_spec(self.spec, overrides)
+        if overrides:
+            problems = [
+                f"{key}: the run in {self.path} has {had}, --set says {has}, but its network stays as it is; leave that out"
+                for key, had, has in differences(load_spec(self.spec), spec)
+                if key.startswith(NETWORK_KEYS)
+            ]
+            if problems:
+                raise UserError(problems)
         if spec.latency.table is None or not self.latency.is_file():
             return spec
         return spec.model_copy(update={"latency": LatencySpec(table=str(self.latency))})

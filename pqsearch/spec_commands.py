@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from pqsearch.arguments import Add, with_overrides, with_spec
@@ -52,7 +53,9 @@ def add(add_command: Add) -> None:
         "merge-bn", "fold batch norm into the layers beside it, and write the weights",
         "pqsearch merge-bn SPEC --set model.weights=net.pth --out merged.pth", _merge,
     )  # fmt: skip
-    fold.add_argument("target", metavar="RUN_DIR|SPEC", help="a run directory, or a spec with model.weights")
+    fold.add_argument(
+        "target", metavar="RUN_DIR|SPEC", help="a spec with model.weights, or a run whose winner is not quantised"
+    )
     fold.add_argument("--out", metavar="FILE", required=True, help="the state dict of the merged network")
     with_overrides(fold)
     meter = add_command(
@@ -79,7 +82,12 @@ def add(add_command: Add) -> None:
     plot.add_argument("--layers", metavar="PATTERN", default="*", help="layers by name, as 'layer3.*'")
     plot.add_argument("--plan", metavar="PLAN.json", action="append", default=[], help="one more plan beside the run's")
     plot.add_argument("--format", default="png", help="png or svg (png)")
-    plot.add_argument("--images", type=int, default=256, help="training images that show the activations (256)")
+    plot.add_argument(
+        "--images",
+        type=int,
+        default=256,
+        help="training images that show the activations (256); fewer where images are large",
+    )
     with_overrides(plot)
 
 
@@ -161,6 +169,7 @@ def _merge(options: argparse.Namespace) -> int:
     print(f"{options.out}: {len(found['into'])} of {len(found['into']) + len(found['left'])} merged")
     for name, reason in found["left"].items():
         print(f"left     {name}: {reason}")
+    print(f"load     trainers.merging.merge_batch_norm(model, {found['input_shape']}).model has these weights")
     print(f"outputs differ by at most {found['difference']:.1e} of the largest (random images)")
     return 0
 
@@ -179,7 +188,8 @@ def _plot(options: argparse.Namespace) -> int:
 
     written = plot(
         options.target, options.out, only=options.only, layers=options.layers, plans=options.plan, format=options.format,
-        images=options.images, overrides=options.set,
+        images=options.images, overrides=options.set, say=lambda text: print(text, file=sys.stderr),
     )  # fmt: skip
-    print("\n".join(map(str, written)))
+    for path in written:
+        print(path)
     return 0

@@ -208,10 +208,12 @@ class FixedPointSpec(Section):
     equalize: bool = Field(
         False,
         description="Scale the channels between two layers so that both have weights of like size, before anything is rounded; the "
-        "ceilings of ReLU6 are scaled with them.",
+        "ceilings of ReLU6 are scaled with them. Needs `merge_batch_norm`.",
     )
     correct_bias: bool = Field(
-        False, description="Take from each layer's bias what rounding its inputs and weights adds to its mean outputs."
+        False,
+        description="Take from each layer's bias what rounding its inputs and weights adds to its mean outputs. For merged batch norm: "
+        "one that stays is measured anew behind the grids, which takes the same back, and both together do harm.",
     )
     saturate: bool = Field(
         True, description="Clip what is far out where the squared error is then smaller, or nothing at all."
@@ -223,7 +225,8 @@ class FixedPointSpec(Section):
     epochs: int = Field(
         0,
         ge=0,
-        description="Passes over the training images that train the weights on these grids, straight-through; all else as in `[finetune]`.",
+        description="Passes over the training images that train the weights on these grids, straight-through; all else as in `[finetune]`, "
+        "but for teachers, `freeze_batch_norm`, `quantizer_lr` and `workers`.",
     )
     lr: float = Field(0.001, gt=0, description="Peak learning rate of that.")
 

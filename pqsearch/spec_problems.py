@@ -31,7 +31,13 @@ def value_problems(data: Mapping[str, Any], root: type[BaseModel]) -> Iterator[s
     space = data.get("space")
     if isinstance(space, dict):
         yield from space_problems(space, _quantizer(data, root))
-    if isinstance(fixed := data.get("fixed_point"), dict) and fixed.get("plan_bits") is True:
+    fixed = data.get("fixed_point")
+    if isinstance(fixed, dict) and fixed.get("equalize") is True and fixed.get("merge_batch_norm") is False:
+        yield (
+            "fixed_point.equalize: scales layers that batch norm is merged into, fixed_point.merge_batch_norm is false, got true; "
+            "leave one of them out"
+        )
+    if isinstance(fixed, dict) and fixed.get("plan_bits") is True:
         for key in ("weight_bits", "act_bits"):
             levels = space.get(key) if isinstance(space, dict) else None
             if isinstance(levels, list) and 1 in levels:

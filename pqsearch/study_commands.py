@@ -228,5 +228,6 @@ def _simulate(options: argparse.Namespace) -> int:
     print(simulated_table(found, spec.workers.price))
     if options.json:
         text = json.dumps({name: asdict(one) for name, one in found.items()}, indent=2)
-        write_atomically(Path(options.json), text + "\n")
+        with writing(f"--json {options.json}"):
+            write_atomically(Path(options.json), text + "\n")
     return 0

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
+import post_training
 import pytest
-from post_training import METHODS, NETWORKS, ONCE, load_case_spec, rows, table
+from post_training import METHODS, NETWORKS, ONCE, Case, load_case_spec, measured, rows, table
+
+from pqsearch.plan import LayerPlan, Plan
+from pqsearch.prepare import prepare
+from pqsearch.spec import load_spec
 
 
 def _result(accuracy: float, **more: Any) -> dict[str, Any]:
@@ -17,6 +24,40 @@ def test_every_network_has_the_sections_that_methods_read() -> None:
         spec = load_case_spec(name, [])
         assert spec.fixed_point is not None and spec.reconstruction is not None
         assert spec.reconstruction.calibrator == "brecq"
+
+
+def test_each_case_is_kept_as_soon_as_it_is_there_and_failures_are_raised_when_all_are_done(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    spec = load_spec(finished_run / "spec.toml", [f'study.run_dir="{finished_run}"'])
+    impossible, possible = ("minmax", "99/8", 0), ("minmax", "8/8", 0)
+    wanted: list[Case] = [(ONCE, "", 0), impossible, possible]
+    with pytest.raises(ExceptionGroup) as told:
+        measured(spec, tmp_path, wanted, 10, 1)
+    (error,) = told.value.exceptions
+    assert error.__notes__[-1] == "in the case minmax 99/8 0"
+    assert {path.name for path in tmp_path.iterdir()} == {"float--0.json", "minmax-8a8-0.json"}
+    kept = tmp_path / "minmax-8a8-0.json"
+    before = kept.stat().st_mtime_ns
+    found = measured(spec, tmp_path, [possible, (ONCE, "", 0)], 10, 1)
+    assert kept.stat().st_mtime_ns == before and list(found) == [possible, (ONCE, "", 0)]
+    assert abs(found[possible]["accuracy"] - found[ONCE, "", 0]["accuracy"]) < 0.1
+
+
+@pytest.mark.usefixtures("warm_ray")
+def test_seconds_of_a_searched_plan_are_those_of_all_calls(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(post_training, "PLANS", 4)
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    spec = load_spec(run / "spec.toml", [f'study.run_dir="{run}"', "reconstruction.iterations=10"])
+    info = prepare(spec).info
+    uniform = Plan(layers={layer.name: LayerPlan(3, 8) for layer in info.layers})
+    arguments = (spec, info, uniform, "mse", 8, ("mse, searched", "3/8", 0))
+    first, again = (post_training._searched(*arguments) for _ in range(2))
+    assert again["seconds"] >= first["seconds"] > 0
+    assert first["bits"][0] <= 3.001
 
 
 def test_methods_with_a_bar_are_held_against_float() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 import pqsearch
 from pqsearch.cli import main
 from pqsearch.errors import UserError
-from pqsearch.fixed_pointing import load_fixed_point
+from pqsearch.fixed_pointing import is_made, load_fixed_point, make
 from pqsearch.pipeline import opened
 from pqsearch.spec import load_spec
 from tests.conftest import write_spec
@@ -94,6 +95,12 @@ def test_without_merging_there_are_no_integers_and_norms_are_measured_behind_the
         off["found"] += float(((found[f"{name}.running_mean"] - mean) / size).abs().mean())
         off["exported"] += float(((exported[f"{name}.running_mean"] - mean) / size).abs().mean())
     assert len(seen) > 3 and off["found"] < 0.5 * off["exported"]
+    # Those of an earlier call would be of other grids.
+    assert not list((run.path / "fixed_point").glob("integers.*"))
+    with pytest.raises(
+        UserError, match="has no integers, fixed_point/ was made with merge_batch_norm = false; make it"
+    ):
+        pqsearch.load_integers(run.path)
 
 
 def test_by_the_loss_the_stage_asks_the_task(folder: Path) -> None:
@@ -153,6 +160,57 @@ def make(classes):
         assert main(["check", spec, "--set", "fixed_point.merge_batch_norm=false"]) == 0, capsys.readouterr().err
 
 
+def test_a_network_that_reads_the_weights_of_a_layer_is_refused_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.linear = nn.Linear(8, classes)
+
+    def forward(self, x):
+        x = self.conv(x).flatten(2).transpose(1, 2)
+        return self.linear(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+def make(classes):
+    return Net(classes)
+"""
+    with own_modules(tmp_path, attentive=net):
+        spec = str(write_spec(tmp_path, model={"name": "attentive:make"}, fixed_point={}, budgets={}))
+        assert main(["check", spec]) == 2
+        said = capsys.readouterr().err
+        assert said == (
+            "fixed_point: the forward pass reads `weight` of a layer or of its sums, which integers do not have (behind the layer "
+            "conv.2); take merge_batch_norm = false: all but the integers is done then\n"
+        )
+        assert main(["check", spec, "--set", "fixed_point.merge_batch_norm=false"]) == 0, capsys.readouterr().err
+
+
+ONE_BIT: dict[str, tuple[dict[str, Any], str]] = {
+    "pinned": ({"space__pin": {"layer1.0.conv1": {"act_bits": 1}}}, "layer1.0.conv1"),
+    "of some layers": (
+        {"space__layers": {"layer2.0.conv*": {"weight_bits": [1, 4]}}},
+        "layer2.0.conv1, layer2.0.conv2",
+    ),
+    "first and last": ({"space__first_last_bits": 1}, "conv1, linear"),
+}
+
+
+@pytest.mark.parametrize(("changes", "names"), ONE_BIT.values(), ids=ONE_BIT.keys())
+def test_layers_of_one_bit_are_told_before_anything_is_trained_where_the_plans_bits_are_taken(
+    changes: dict[str, Any], names: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = str(write_spec(tmp_path, fixed_point={"plan_bits": True}, **changes))
+    assert main(["check", spec]) == 2
+    assert f"fixed_point.plan_bits: [space] lets these layers have 1 bit: {names}; a step" in capsys.readouterr().err
+    assert main(["check", spec, "--set", "fixed_point.plan_bits=false"]) == 0
+
+
 def test_the_stage_without_its_section_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fixed-point", str(write_spec(tmp_path))]) == 2
     assert "fixed_point: is not in the spec; put [fixed_point] into it" in capsys.readouterr().err
@@ -161,6 +219,37 @@ def test_the_stage_without_its_section_says_what_is_missing(tmp_path: Path, caps
 def test_a_run_without_the_stage_has_none_to_load(finished_run: Path) -> None:
     with pytest.raises(UserError, match="has no fixed_point/"):
         pqsearch.load_fixed_point(finished_run)
+
+
+@pytest.mark.parametrize("load", [pqsearch.load_fixed_point, pqsearch.load_integers])
+def test_behind_another_plan_nothing_is_loaded_until_it_is_made_anew(
+    load: Callable[[Path], nn.Module], folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run)
+    plan = json.loads((run / "plan.json").read_text())
+    plan["layers"]["linear"]["weight_bits"] = 7
+    (run / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(UserError, match=r"is of an earlier plan than plan\.json; `pqsearch fixed-point SPEC`"):
+        load(run)
+
+
+def test_interrupted_between_its_files_the_stage_counts_as_not_done(folder: Path) -> None:
+    with opened(load_spec(folder / "spec.toml"), quiet=True) as pipeline:
+        pipeline.fixed_point()
+        run, prepared, made = pipeline.run, pipeline.prepared, pipeline.spec.fixed_point
+        assert made is not None and is_made(run, made)
+
+        def interrupt(state: dict[str, Any]) -> None:
+            if state["unit"] == "integers":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make(prepared, run, made.model_copy(update={"weight_bits": 5}), interrupt)
+    assert not is_made(run, made)
+    with pytest.raises(UserError, match="has no fixed_point/"):
+        pqsearch.load_integers(run.path)
+    assert main(["fixed-point", str(folder / "spec.toml")]) == 0
 
 
 def test_the_scores_of_each_image_are_kept(folder: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from pqsearch.cli import main
-from pqsearch.meter import meter
+from pqsearch.meter import _short, meter
 from pqsearch.plan import LayerPlan, Plan
 from tests.conftest import write_spec
+from tests.own_modules import own_modules
 from tests.trainers.nets import NETS, make
 from tests.trainers.witnesses import torch_flops
 from trainers.measure import measure_layers
@@ -50,6 +51,43 @@ def test_costs_of_a_layer_before_and_after_a_plan_are_printed_and_written(
 def test_without_a_plan_there_is_one_figure_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["meter", str(write_spec(tmp_path))]) == 0
     assert " > " not in capsys.readouterr().out
+
+
+def test_modules_with_parameters_that_are_not_counted_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv, self.norm, self.up = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 8, 2)
+        self.wave, self.linear = nn.Conv1d(8, 8, 3), nn.Linear(8, classes)
+        self.act, self.scale = nn.PReLU(), nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.linear(self.scale * self.wave(self.act(self.up(self.norm(self.conv(x)))).flatten(2)).mean(2))
+
+def make(classes):
+    return Net(classes)
+"""
+    assert main(["meter", str(write_spec(tmp_path))]) == 0
+    assert "not counted" not in capsys.readouterr().out
+    with own_modules(tmp_path, wavy=net):
+        spec = write_spec(tmp_path, model={"name": "wavy:make"}, budgets={}, space__first_last_bits=0)
+        assert main(["meter", str(spec)]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == (
+            "not counted but in the network's params and bytes: the network itself (Net), up (ConvTranspose2d), wave (Conv1d)"
+        )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(999, "999"), (999_499, "999 k"), (999_600, "1 M"), (1e9, "1 G"), (4.2e12, "4.2 T")]
+)
+def test_figures_are_short_and_have_no_exponents(value: float, words: str) -> None:
+    assert _short(value, "params") == words
 
 
 def test_a_run_is_metered_with_its_own_plan(finished_run: Path) -> None:

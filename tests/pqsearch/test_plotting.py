@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def test_a_plan_from_anywhere_stands_beside_the_runs_own(finished_run: Path, tmp
     assert "mine" in path.read_text() and "searched" in path.read_text()
 
 
+def test_a_picture_with_nothing_to_draw_is_said_with_the_reason(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    for steps in run.glob("checkpoints/*/steps.json"):
+        steps.write_text(json.dumps(json.loads(steps.read_text())[:1]))
+    assert main(["plot", str(run), "--only", "steps"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == "steps: nothing to draw: no steps were trained in this run's full fine-tune\n"
+    assert not (run / "plots").exists()
+
+
 def test_rates_are_shown_where_something_is_pruned_only() -> None:
     groups = {"conv1": "conv1", "linear": None}
     plain, pruned = Plan({}, {"linear": LayerPlan(2, 2)}), Plan({"conv1": 0.5}, {})
@@ -93,7 +107,32 @@ def test_the_report_shows_what_the_layers_hold(finished_run: Path) -> None:
         assert f"<h2>{heading}</h2>" in page
 
 
+def test_plans_are_told_apart_by_as_much_of_their_paths_as_it_takes(finished_run: Path, tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        for name in ("plan.json", "searched.json"):
+            (tmp_path / place / name).write_text(json.dumps(Plan({}, {"linear": LayerPlan(2, 2)}).to_json()))
+    (tmp_path / "two" / "searched.json").rename(tmp_path / "searched")
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    (path,) = plot(finished_run, tmp_path, only=["plans"], format="svg", plans=[*files, *files])
+    text = path.read_text()
+    names = ("searched", "one/plan.json", "two/plan.json", "searched.json", f"{tmp_path.name}/searched")
+    assert all(text.count(f"<!-- {name} -->") == 1 for name in names)
+
+
+def test_a_plan_of_another_network_is_not_drawn(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(Plan({}, {"elsewhere": LayerPlan(4, 4)}).to_json()))
+    assert main(["plot", str(finished_run), "--out", str(tmp_path / "out"), "--plan", str(other)]) == 2
+    assert capsys.readouterr().err == f"{other}: is of another network: this one has no layer elsewhere\n"
+    assert not (tmp_path / "out").exists()
+
+
 MISTAKES = {
+    "no images": (["--images", "0"], "--images 0: must be at least 1"),
+    "fewer": (["--images", "-3"], "--images -3: must be at least 1"),
     "picture": (["--only", "wights"], "--only wights: unknown name 'wights', did you mean 'weights'"),
     "format": (["--format", "pdf"], "--format pdf: choose from png, svg"),
     "layers": (["--layers", "none.*"], "--layers none.*: matches none of the network's layers"),

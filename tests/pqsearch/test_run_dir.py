@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from pqsearch.cli import main
 from pqsearch.errors import UserError
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.place import DatabasePlace, FilePlace
@@ -34,6 +37,27 @@ def test_half_written_files_are_removed_and_nothing_else(tmp_path: Path) -> None
         write_atomically(path, "content")
     run.sweep()
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    target, link = tmp_path / "elsewhere" / "table.csv", tmp_path / "link.csv"
+    target.parent.mkdir()
+    target.write_text("old")
+    link.symlink_to(target)
+    write_atomically(link, "new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_pipe_gets_the_content_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()), daemon=True)
+    reader.start()
+    write_atomically(pipe, "content")
+    reader.join(10)
+    assert pipe.is_fifo() and got == ["content"]
 
 
 def test_the_journal_is_where_the_runs_own_spec_says(tmp_path: Path) -> None:
@@ -68,6 +92,22 @@ def test_a_journal_that_was_begun_stays_where_it_is(tmp_path: Path) -> None:
         run.prepare(file)
     # Another address of it is the user's affair: servers move, passwords change.
     run.prepare(_spec(tmp_path, study__storage=URL.replace("open-sesame", "other")))
+
+
+LOOKING = [["evaluate"], ["meter"], ["merge-bn", "--out", "merged.pth"], ["plot"]]
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=[command[0] for command in LOOKING])
+def test_what_looks_at_a_run_takes_overrides_of_its_spec_but_of_its_network(
+    command: list[str], finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *more = command
+    assert main([name, str(finished_run), *more, "--set", "data.score_images=0"]) == 2
+    assert capsys.readouterr().err.startswith("data.score_images: ")
+    assert main([name, str(finished_run), *more, "--set", "model.options.width=16"]) == 2
+    assert capsys.readouterr().err == (
+        f"model.options.width: the run in {finished_run} has 8, --set says 16, but its network stays as it is; leave that out\n"
+    )
 
 
 def test_a_spec_with_a_password_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def test_plans_are_compared_where_they_differ(runs: Path, tmp_path: Path, capsys
     assert any(line.startswith("test accuracy %") for line in lines)
     assert lines[-2].endswith("knobs are the same in all (--all shows them)")
     assert layer in picture.read_text()
+    assert main(["compare", str(runs / "whole"), str(other), "--out", str(other / "a.html")]) == 2
+    assert capsys.readouterr().err.startswith(f"--out {other}/a.html: cannot be written")
     assert main(["compare", str(runs / "whole"), str(other), "--all"]) == 0
     assert len(capsys.readouterr().out.splitlines()) > len(lines)
 

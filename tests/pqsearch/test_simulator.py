@@ -99,6 +99,8 @@ def test_the_command_compares_algorithms_and_writes_everything_down(
     found = json.loads(out.read_text())
     assert found["genetic"]["evaluations"] == 100
     assert not (tmp_path / "run").exists(), "a simulation leaves no run"
+    assert main(["simulate", str(spec), *options[:-1], str(spec / "found.json")]) == 2
+    assert capsys.readouterr().err.startswith(f"--json {spec}/found.json: cannot be written")
 
 
 def test_mistakes_are_told_all_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

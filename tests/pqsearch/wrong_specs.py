@@ -80,6 +80,13 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             "leave it out"
         ],
     ),
+    "equalised around batch norm": (
+        {"fixed_point__equalize": True, "fixed_point__merge_batch_norm": False},
+        [
+            "fixed_point.equalize: scales layers that batch norm is merged into, fixed_point.merge_batch_norm is false, got true; "
+            "leave one of them out"
+        ],
+    ),
     "name with a slash": ({"study__name": "a/b"}, [f"study.name: {NAME_RULE}, got 'a/b'"]),
     "name that climbs": ({"study__name": ".."}, [f"study.name: {NAME_RULE}, got '..'"]),
     "name with a line break": ({"study__name": "a\n"}, [f"study.name: {NAME_RULE}, got 'a\\n'"]),

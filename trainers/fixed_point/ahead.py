@@ -48,4 +48,8 @@ def integer_problem(model: nn.Module, input_shape: tuple[int, ...]) -> str | Non
             network.eval()(torch.zeros(1, *input_shape))
     except NoIntegerForm as error:
         return f"{error} (behind the layer {seen[-1]})" if seen else str(error)
+    except AttributeError as error:
+        # As attention does: the weights of a layer are read, the layer itself is not asked.
+        problem = f"the forward pass reads `{error.name}` of a layer or of its sums, which integers do not have"
+        return f"{problem} (behind the layer {seen[-1]})" if seen else problem
     return None
