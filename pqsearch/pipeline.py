@@ -275,6 +275,13 @@ class Pipeline:
     def _given(self, path: str | Path) -> Plan:
         plan, _ = read_recipe(path)
         self.prepared.space.encode(plan)  # names that the model does not have are refused here
+        if self.spec.fixed_point is not None and self.spec.fixed_point.plan_bits:
+            single = [name for name, bits in plan.layers.items() if min(bits.weight_bits, bits.act_bits) < 2]
+            if single:
+                raise UserError(
+                    f"{path}: has 1 bit for {', '.join(single)}, which fixed_point.plan_bits would take over, and a step that is a "
+                    "power of two has 2 to 16 bits; take false"
+                )
         return plan
 
     def _write_plan(self, path: Path, plan: Plan) -> None:

@@ -319,6 +319,10 @@ COMMAND_MISTAKES = {
     "plan that is not there": (["finetune", "{}/trained.toml", "--plan", "{}/no.json"], "no.json: cannot be read"),
     "plan that is no JSON": (["finetune", "{}/trained.toml", "--plan", "{}/broken.toml"], "is not a plan file"),
     "plan of another model": (["finetune", "{}/trained.toml", "--plan", "{}/foreign.json"], "plan.layers.conv9: the"),
+    "plan of one bit for fixed point": (
+        ["finetune", "{}/trained.toml", "--plan", "{}/single.json", "--set", "fixed_point.plan_bits=true"],
+        "single.json: has 1 bit for conv1, which fixed_point.plan_bits would take over",
+    ),
     "plan with an unknown knob": (["finetune", "{}/trained.toml", "--plan", "{}/knob.json"], "density: unknown knob"),
     "fine-tune before the search": (["finetune", "{}/trained.toml"], "the search is not finished"),
     "correlation before the search": (["correlate", "{}/run"], "the search is not finished; `pqsearch search"),
@@ -342,6 +346,8 @@ def commands_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     layers: dict[str, Any] = {"conv9": {"weight_bits": 4, "act_bits": 4}}
     (folder / "foreign.json").write_text(json.dumps({"format": 1, "groups": {}, "layers": layers}))
+    layers = {"conv1": {"weight_bits": 1, "act_bits": 4}}
+    (folder / "single.json").write_text(json.dumps({"format": 1, "groups": {}, "layers": layers}))
     layers = {"conv1": {"weight_bits": 4, "act_bits": 4, "density": 0.5}}
     (folder / "knob.json").write_text(json.dumps({"format": 1, "groups": {}, "layers": layers}))
     return folder
