@@ -20,7 +20,8 @@ from pqsearch.spec_network import FixedPointSpec
 from trainers.coupling import LAYERS
 from trainers.equalizing import ClippedReLU, equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
-from trainers.fixed_point.values import CEILING_BITS, SLOPE_BITS, NoIntegerForm
+from trainers.fixed_point.operations import CEILING_BITS, SLOPE_BITS
+from trainers.fixed_point.values import NoIntegerForm
 from trainers.merging import line, merge_batch_norm
 from trainers.passing import hooked_pass
 from trainers.quantized import masked, quantized_layers

@@ -127,6 +127,15 @@ def test_padding_other_than_zeros_is_the_layers_own(mode: Any, tmp_path: Path) -
         assert torch.allclose(network(images), shaken(model)(images), atol=0.01)
 
 
+@pytest.mark.parametrize("output_bits", [4, 6, 8])
+def test_a_relu6_has_its_bound_behind_sums_on_a_grid_that_has_not(output_bits: int, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(144, 5))
+    nn.init.normal_(model[0].weight, std=30.0)
+    network = made(model, (3, 8, 8), output_bits=output_bits)
+    assert integer_layers(network)["0"].output.fraction_length < -1  # type: ignore[union-attr]
+    assert same(network, tmp_path, (3, 8, 8))
+
+
 def test_sums_that_can_be_too_wide_are_told_by_layer() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4 * 64, 3))
     with torch.no_grad():
