@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.fixed_point.values import Fixed, NoIntegerForm, become, plain, shifted
+from trainers.fixed_point.values import Fixed, Image, NoIntegerForm, become, plain, shifted
 
 #: Bits behind the point of a leaky ReLU's slope.
 SLOPE_BITS = 8
@@ -25,13 +25,20 @@ ALIASES = {"input": "x", "self": "x", "axis": "dim", "keepdims": "keepdim"}
 
 
 def applied(func: Callable[..., Any], args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-    """The result of an operation of torch among whose arguments are fixed-point numbers; raises `NoIntegerForm` where it has none."""
+    """The result of an operation of torch among whose arguments are fixed-point numbers or the image. Raises `NoIntegerForm` for one
+    that numbers have not.
+    """
     name = func.__name__.strip("_")
     rule = RULES.get(name)
-    numbers = _numbers((args, named))
-    first = numbers[0]
+    read = _read((args, named))
+    numbers = [one for one in read if isinstance(one, Fixed)]
     for one in numbers:
         plain(one)  # refuses what must not be read
+    first = (numbers or read)[0]
+    if name == "dropout" or name.endswith("_dropout") or name in ("dropout1d", "dropout2d", "dropout3d"):
+        return first
+    if not isinstance(first, Fixed):
+        return _of_image(name, (args, named), func(*args, **named), first)
     if rule is not None:
         named = {ALIASES.get(key, key): value for key, value in named.items()}
         try:
@@ -41,13 +48,11 @@ def applied(func: Callable[..., Any], args: tuple[Any, ...], named: Mapping[str,
             OverflowError,
         ) as error:  # arguments that torch takes and the rule does not, numbers without end
             raise NoIntegerForm(f"{name} with these arguments has no integer form ({error})") from error
-        _note(name, (args, named), found)
+        _note(rule.__name__.strip("_"), (args, named), found)
         if named.get("inplace") or (func.__name__.endswith("_") and not func.__name__.endswith("__")):
             become(first, found)
             return first
         return found
-    if name == "dropout" or name.endswith("_dropout") or name in ("dropout1d", "dropout2d", "dropout3d"):
-        return first
     try:
         found = func(*args, **named)
     except RuntimeError as error:  # torch has it for floating point only
@@ -59,39 +64,47 @@ def applied(func: Callable[..., Any], args: tuple[Any, ...], named: Mapping[str,
     return found
 
 
-def _numbers(parts: Any) -> list[Fixed]:
-    """All fixed-point numbers among arguments."""
-    if isinstance(parts, Fixed):
+def _read(parts: Any) -> list[Fixed | Image]:
+    """All fixed-point numbers and images among arguments."""
+    if isinstance(parts, (Fixed, Image)):
         return [parts]
-    if isinstance(parts, dict):
+    if isinstance(parts, Mapping):
         parts = list(parts.values())
-    return [one for part in parts for one in _numbers(part)] if isinstance(parts, (list, tuple)) else []
+    return [one for part in parts for one in _read(part)] if isinstance(parts, (list, tuple)) else []
 
 
 def _any_tensor(found: Any) -> bool:
     return isinstance(found, Tensor) or (isinstance(found, (tuple, list)) and any(map(_any_tensor, found)))
 
 
-def _note(operation: str, arguments: Any, found: Fixed) -> None:
-    inputs = _numbers(arguments)
-    tape = next((one.tape for one in inputs if one.tape is not None), None)
+def _note(operation: str, arguments: Any, found: Fixed | Image, **more: Any) -> None:
+    read = _read(arguments)
+    tape = next((one.tape for one in read if one.tape is not None), None)
     if tape is not None:
-        options = _options(arguments)
-        tape.add(operation, [one.id for one in inputs], found, **({"arguments": options} if options else {}))
+        tape.add(operation, [one.id for one in read], found, **_options(*arguments), **more)
 
 
-def _options(arguments: Any) -> list[Any]:
-    """Numbers, in a list those of a tensor, and words among the arguments of an operation."""
-    args, named = arguments
-    kept = [one for one in (*args, *named.values()) if not _numbers(one)]
-    plain = [one.flatten().tolist() if isinstance(one, Tensor) else one for one in kept]
-    return [one if isinstance(one, (int, float, str, bool, list, type(None))) else str(one) for one in plain]
+def _options(args: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an operation that are not what it reads, by place and by name."""
+    placed = [_noted(one) for one in args if not _read(one)]
+    # On a tape nothing is in place.
+    words = {key: _noted(one) for key, one in named.items() if not _read(one) and key != "inplace"}
+    return ({"arguments": placed} if placed else {}) | ({"keywords": words} if words else {})
 
 
-def _moved(name: str, arguments: Any, found: Any, first: Fixed) -> Any:
-    """What an operation gives that only moves values."""
+def _noted(value: Any) -> Any:
+    """As JSON has it: numbers, in a list those of a tensor, and words."""
+    if isinstance(value, Tensor):
+        return value.flatten().tolist()
+    if isinstance(value, (list, tuple)):
+        return [_noted(one) for one in value]
+    return value if isinstance(value, (int, float, str, type(None))) else str(value)
+
+
+def _moved(name: str, arguments: Any, found: Any, first: Fixed, **part: int) -> Any:
+    """What an operation gives that only moves values; `part` counts where it gives several."""
     if isinstance(found, (tuple, list)):
-        return type(found)(_moved(name, arguments, one, first) for one in found)
+        return type(found)(_moved(name, arguments, one, first, part=number) for number, one in enumerate(found))
     if not isinstance(found, Tensor):
         return found
     if found.dtype != torch.long:
@@ -101,6 +114,17 @@ def _moved(name: str, arguments: Any, found: Any, first: Fixed) -> Any:
     if made.untyped_storage().data_ptr() == first.untyped_storage().data_ptr():
         made.views = first.views
         made.views.append(weakref.ref(made))
+    _note(name, arguments, made, **part)
+    return made
+
+
+def _of_image(name: str, arguments: Any, found: Any, image: Image) -> Any:
+    """What an operation makes of the image: one still where it only moves values, else a tensor, which no layer reads."""
+    if found is None or (found is image and name not in (*MOVES, "float", "double")):
+        raise NoIntegerForm(f"{name} in place, of the image, has no integer form")
+    if name not in MOVES or not isinstance(found, Tensor) or found.dtype != image.dtype:
+        return found
+    made = Image.of(found)
     _note(name, arguments, made)
     return made
 
@@ -121,6 +145,10 @@ def _relu(x: Fixed, inplace: bool = False) -> Fixed:
 def _clamp(x: Fixed, min: float | None = None, max: float | None = None, inplace: bool = False) -> Fixed:
     x, ends = _with(x, [min, max])
     return _like(x, plain(x).clamp(*ends))
+
+
+def _clamp_min(x: Fixed, min: float) -> Fixed:
+    return _clamp(x, min)
 
 
 def _with(x: Fixed, values: Sequence[float | None]) -> tuple[Fixed, list[int | None]]:
@@ -149,7 +177,7 @@ def _hardtanh(x: Fixed, min_val: float = -1.0, max_val: float = 1.0, inplace: bo
 
 
 def _minimum(x: Fixed, other: Tensor) -> Fixed:
-    if isinstance(other, Fixed):
+    if isinstance(other, (Fixed, Image)):
         raise NoIntegerForm("the smaller of two outputs")
     _undivided(x, "minimum")
     fraction = max(x.fraction, CEILING_BITS)
@@ -247,7 +275,7 @@ RULES: dict[str, Callable[..., Fixed]] = {
     "relu6": _relu6,
     "hardtanh": _hardtanh,
     "clamp": _clamp,
-    "clamp_min": lambda x, min: _clamp(x, min),
+    "clamp_min": _clamp_min,
     "leaky_relu": _leaky_relu,
     "minimum": _minimum,
     "add": _add,

@@ -30,7 +30,7 @@ class Tape:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, operation: str, inputs: Sequence[int], result: Fixed, **more: Any) -> None:
+    def add(self, operation: str, inputs: Sequence[int], result: Fixed | Image, **more: Any) -> None:
         result.tape, result.id = self, len(self.rows)
         self.rows.append(
             {
@@ -39,19 +39,48 @@ class Tape:
                 "inputs": list(inputs),
                 **more,
                 "shape": list(result.shape[1:]),
-                "fraction_length": result.fraction,
-                "divisor": result.divisor,
+                **(
+                    {"fraction_length": result.fraction, "divisor": result.divisor} if isinstance(result, Fixed) else {}
+                ),
             }
         )
 
 
-class Fixed(Tensor):
+class _Told(Tensor):
+    """A tensor that knows the operation that it is from."""
+
+    tape: Tape | None
+    id: int
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        # Operations make numbers, and numbers call operations.
+        from trainers.fixed_point.operations import applied
+
+        with torch._C.DisableTorchFunctionSubclass():
+            return applied(func, args, kwargs or {})
+
+
+class Image(_Told):
+    """The network's input, in float, and what only moves its values; whatever else is made of it is a tensor like any other."""
+
+    @classmethod
+    def of(cls, images: Tensor, tape: Tape | None = None) -> Image:
+        """`images`, and the first row of a tape."""
+        made = images.as_subclass(cls)
+        made.tape, made.id = None, -1
+        if tape is not None:
+            tape.add("image", [], made)
+        return made
+
+
+class Fixed(_Told):
     """Integers (int64) with a fraction length, a divisor, and the operation that they are from."""
 
     fraction: int
     divisor: int
-    tape: Tape | None
-    id: int
     #: All numbers that share its memory, itself among them, and whether one of them was changed in place behind its back.
     views: list[weakref.ref[Fixed]]
     stale: bool
@@ -68,15 +97,14 @@ class Fixed(Tensor):
         made.views, made.stale = [weakref.ref(made)], False
         return made
 
-    @classmethod
-    def __torch_function__(
-        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        # Operations make numbers, and numbers call operations.
-        from trainers.fixed_point.operations import applied
 
-        with torch._C.DisableTorchFunctionSubclass():
-            return applied(func, args, kwargs or {})
+def given(x: Tensor, layer: str) -> Fixed | Image:
+    """What a layer reads. Raises `NoIntegerForm` where nobody knows what was done to it, or it must not be read."""
+    if not isinstance(x, (Fixed, Image)):
+        raise NoIntegerForm(f"{layer} reads what is neither the image nor made by a layer")
+    if isinstance(x, Fixed):
+        plain(x)
+    return x
 
 
 def requantized(x: Tensor, fraction: int, low: int, high: int) -> Tensor:

@@ -39,6 +39,12 @@ def test_it_is_told_by_name(part: nn.Module, words: str) -> None:
     assert problem is not None and problem.startswith(words)
 
 
+def test_what_is_computed_ahead_of_the_first_layer_is_told_by_the_layer_that_reads_it() -> None:
+    found = integer_problem(nn.Sequential(Scaled(), _net()), SHAPE)
+    assert found == "1.0 reads what is neither the image nor made by a layer"
+    assert integer_problem(nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Linear(192, 5)), SHAPE) is None
+
+
 @pytest.mark.parametrize(
     "part",
     [nn.Identity(), nn.LeakyReLU(0.1), nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4)), nn.BatchNorm2d(4), nn.ReLU6()],

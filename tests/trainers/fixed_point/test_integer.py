@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def test_padding_other_than_zeros_is_the_layers_own(mode: Any, tmp_path: Path) -
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode=mode), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
     network = made(model, (3, 8, 8), weight_bits=16, act_bits=16)
     assert same(network, tmp_path, (3, 8, 8))
+    assert json.loads((tmp_path / "integers.json").read_text())["layers"][0]["padding_mode"] == mode
     images = _images(3, (3, 8, 8), seed=2).double()
     with torch.no_grad():
         assert torch.allclose(network(images), shaken(model)(images), atol=0.01)
@@ -160,6 +162,27 @@ def test_what_integers_cannot_do_is_told_when_they_come_to_it() -> None:
     network = made(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sigmoid(), nn.Flatten(), nn.Linear(256, 3)), (3, 8, 8))
     with pytest.raises(NoIntegerForm, match="sigmoid has no integer form"):
         IntegerNetwork(network, integer_layers(network))(_images(1, (3, 8, 8)))
+
+
+class Pooled(nn.Module):
+    """Computes with the image before a layer does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.last = nn.Conv2d(3, 4, 1), nn.Linear(64, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.one(functional.avg_pool2d(x, 2) * 2 - 1).flatten(1))
+
+
+def test_layers_read_the_image_as_it_is_or_moved() -> None:
+    network = made(Pooled(), (3, 8, 8))
+    with pytest.raises(NoIntegerForm, match="one reads what is neither the image nor made by a layer"):
+        IntegerNetwork(network, integer_layers(network))(_images(1, (3, 8, 8)))
+    network = made(nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 5)), (3, 8, 8))
+    rows = IntegerNetwork(network, integer_layers(network)).operations((3, 8, 8))
+    assert [row["operation"] for row in rows] == ["image", "flatten", "layer", "relu", "layer"]
+    assert [row["inputs"] for row in rows] == [[], [0], [1], [2], [3]] and "fraction_length" not in rows[1]
 
 
 def test_a_quantised_network_is_taken_as_its_grids_say() -> None:
