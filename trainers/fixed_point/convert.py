@@ -38,19 +38,23 @@ def fixed_point(
     bits: Mapping[str, LayerPlan] | None = None,
 ) -> nn.Module:
     """A fixed-point copy of `model` in evaluation, for images of `input_shape` (channels, height, width); it rounds nothing until it is
-    calibrated or has a state dict loaded.
+    calibrated or has a state dict loaded. Weights that a mask of `model` has at zero stay there.
 
     `bits` are a plan's, by layer; they count where `settings` say so. Raises `UserError` about `fixed_point` for bits that there are
     not, and `NoIntegerForm` for batch norm that cannot be merged.
     """
     network = as_float(model)
+    masks = {name: layer.weight_mask for name, layer in quantized_layers(model)}
     if settings.merge_batch_norm:
         network = merged(network, input_shape, settings.equalize)
     network.eval().requires_grad_(False)
     for name, part in list(network.named_modules()):
         if isinstance(part, LAYERS):
             own = _bits(name, settings, bits or {})
-            fix(network, name, own, settings.bias_bits, settings.output_bits, settings.saturate)
+            fixed = fix(network, name, own, settings.bias_bits, settings.output_bits, settings.saturate)
+            # Merging and equalising leave zeros where they are; training would not.
+            mask = masks.get(name)
+            fixed.weight_mask = None if mask is None else mask.clone()
     round_constants(network)
     return network
 

@@ -19,7 +19,7 @@ from trainers.build import build_model
 from trainers.fixed_point import integer_files
 from trainers.fixed_point.convert import as_float, calibrate, fixed_point
 from trainers.fixed_point.integer import IntegerNetwork, integer_layers
-from trainers.fixed_point.layers import fixed_layers
+from trainers.fixed_point.layers import fixed_layers, weight_integers
 from trainers.fixed_point.values import NoIntegerForm
 from trainers.quantized import quantize
 
@@ -193,6 +193,26 @@ def test_a_quantised_network_is_taken_as_its_grids_say() -> None:
     found: Any = as_float(model).get_submodule("conv1")
     assert type(found) is nn.Conv2d and torch.equal(found.weight, layer.weight_quantizer(layer.weight))
     assert type(layer) is not nn.Conv2d
+
+
+@pytest.mark.parametrize("settings", [{}, {"equalize": True}, {"merge_batch_norm": False}])
+def test_what_is_sparse_is_so_after_training_on_the_grids(settings: dict[str, Any]) -> None:
+    model = network_of("mobilenet_v1", stem="cifar", width=0.25)
+    names = [name for name, part in model.named_modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
+    for name in names[1:]:
+        quantize(model, name, LayerPlan(8, 8, 0.5), "lsq", {})
+    network = fixed_point(shaken(model).float(), SHAPE, FixedPointSpec(**settings)).requires_grad_(True)
+    calibrate(network, _images(8))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+    before = {name: weight_integers(layer) for name, layer in fixed_layers(network).items()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(_images(8)).square().mean().backward()
+        optimizer.step()
+    after = {name: weight_integers(layer) for name, layer in fixed_layers(network).items()}
+    assert any(not torch.equal(after[name], before[name]) for name in names)
+    assert all(float((after[name] == 0).double().mean()) >= 0.49 for name in names[1:])
+    assert "weight_mask" in dict(network.get_submodule(names[1]).named_buffers()), "load_state_dict brings it back"
 
 
 def test_by_the_loss_steps_change_only_where_it_gets_smaller() -> None:
