@@ -113,13 +113,13 @@ def merge_batch_norm(model: nn.Module, input_shape: tuple[int, ...]) -> Merged:
 
 def _place(name: str, norm: nn.Module, modules: dict[str, nn.Module], graph: Graph) -> tuple[str, bool] | str:
     """The layer that a norm goes into and whether the norm stands behind it, or why there is none."""
-    call = graph.once(name)
-    if call is None:
-        return "is not used once in a forward pass"
     if norm.running_mean is None or norm.running_var is None:
         return "has no running statistics: it normalises by each batch"
     if type(norm).forward not in PLAIN_NORMS:
-        return f"{type(norm).__name__} computes more than batch norm"
+        return f"is a {type(norm).__name__}, which computes something else than batch norm"
+    call = graph.once(name)
+    if call is None:
+        return "is not used once in a forward pass"
     reasons = []
     for layer, uses in graph.calls.items():
         if not isinstance(modules[layer], LAYERS):

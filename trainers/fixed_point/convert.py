@@ -22,7 +22,7 @@ from trainers.equalizing import ClippedReLU, equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
 from trainers.fixed_point.operations import CEILING_BITS, SLOPE_BITS
 from trainers.fixed_point.values import NoIntegerForm
-from trainers.merging import line, merge_batch_norm
+from trainers.merging import PLAIN_NORMS, line, merge_batch_norm
 from trainers.passing import hooked_pass
 from trainers.quantized import masked, quantized_layers
 from trainers.quantizers.ristretto import Quantizer
@@ -68,7 +68,8 @@ def merged(model: nn.Module, input_shape: tuple[int, ...], equalized: bool) -> n
     network = equalize(found.model, input_shape)[0] if equalized else found.model
     for name, reason in found.left.items():
         norm = network.get_submodule(name)
-        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+        plain = type(norm).forward in PLAIN_NORMS
+        if not plain or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
             raise NoIntegerForm(f"the batch norm {name} {reason}")
         scale, shift = line(norm)
         layer = nn.Conv2d(len(scale), len(scale), 1, groups=len(scale))
