@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainers.coupling import LAYERS
-from trainers.merging import Graph
+from trainers.merging import Graph, replace
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -74,7 +74,7 @@ def equalize(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[nn.Module,
         first, _ = pair.layers(found)
         for clip in pair.clips:
             own = ClippedReLU(_outputs(first), 1 if isinstance(first, nn.Conv2d) else -1)
-            found.set_submodule(clip, own.to(first.weight))
+            replace(found, found.get_submodule(clip), own.to(first.weight))
     pairs = [pair for pair in neighbours if _commutes(found, pair, input_shape)]
     for _ in range(ROUNDS):
         for pair in pairs:

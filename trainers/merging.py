@@ -106,7 +106,7 @@ def merge_batch_norm(model: nn.Module, input_shape: tuple[int, ...]) -> Merged:
         layer = modules[into]
         assert isinstance(layer, LAYERS)
         (_fold_behind if behind else _fold_ahead)(layer, *line(norm))
-        _replace(merged.model, norm)
+        replace(merged.model, norm, nn.Identity())
         merged.into[name] = into
     return merged
 
@@ -192,8 +192,11 @@ def _set(layer: Layer, weight: Tensor, bias: Tensor) -> None:
     layer.bias = nn.Parameter(bias.to(layer.weight.dtype))
 
 
-def _replace(model: nn.Module, norm: nn.Module) -> None:
-    for parent in model.modules():
+def replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put one part of a model in the place of another, under every name that it has."""
+    # The old one may be a part of the new one, and stays there.
+    own = set(new.modules())
+    for parent in [one for one in model.modules() if one not in own]:
         for key, child in parent._modules.items():
-            if child is norm:
-                parent._modules[key] = nn.Identity()
+            if child is old:
+                parent._modules[key] = new

@@ -117,7 +117,10 @@ class _Active(nn.BatchNorm2d):
         (_Reader(), {"norm": "conv is read by others, too"}),
         (_Twice(), {"norm": "is not used once in a forward pass"}),
         (_Between(), {"norm": "no layer stands directly before or behind it"}),
-        (nn.Sequential(nn.Conv2d(3, 4, 8), _Active(4), nn.Flatten()), {"1": "is a _Active, which computes something else than batch norm"}),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 8), _Active(4), nn.Flatten()),
+            {"1": "is a _Active, which computes something else than batch norm"},
+        ),
     ],
 )
 def test_where_it_would_change_something_it_stays_and_says_why(model: nn.Module, left: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trainers.coupling import LAYERS
 from trainers.fixed_point.convert import merged, round_constants
 from trainers.fixed_point.values import Fixed, Image, NoIntegerForm, given
+from trainers.merging import replace
 
 #: For networks that have no integer form.
 WAY_OUT = "take merge_batch_norm = false: all but the integers is done then"
@@ -43,7 +44,7 @@ def integer_problem(model: nn.Module, input_shape: tuple[int, ...]) -> str | Non
     seen: list[str] = []
     for name, part in list(network.named_modules()):
         if isinstance(part, LAYERS):
-            network.set_submodule(name, _Zeros(name, part, seen))
+            replace(network, part, _Zeros(name, part, seen))
     try:
         with torch.no_grad():
             network.eval()(Image.of(torch.zeros(1, *input_shape)))

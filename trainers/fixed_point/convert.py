@@ -22,7 +22,7 @@ from trainers.equalizing import ClippedReLU, equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
 from trainers.fixed_point.operations import CEILING_BITS, SLOPE_BITS
 from trainers.fixed_point.values import NoIntegerForm
-from trainers.merging import PLAIN_NORMS, line, merge_batch_norm
+from trainers.merging import PLAIN_NORMS, line, merge_batch_norm, replace
 from trainers.passing import hooked_pass
 from trainers.quantized import masked, quantized_layers
 from trainers.quantizers.ristretto import Quantizer
@@ -75,7 +75,7 @@ def merged(model: nn.Module, input_shape: tuple[int, ...], equalized: bool) -> n
         layer = nn.Conv2d(len(scale), len(scale), 1, groups=len(scale))
         layer.weight.data.copy_(scale.view(-1, 1, 1, 1))
         cast("nn.Parameter", layer.bias).data.copy_(shift)
-        network.set_submodule(name, layer.to(norm.running_mean))
+        replace(network, norm, layer.to(norm.running_mean))
     return network
 
 

@@ -17,6 +17,7 @@ from pqsearch.errors import UserError
 from trainers.coupling import LAYERS, NORMS
 from trainers.fixed_point.layers import FixedLayer, convolve, fixed_layers, grids, integers, weight_integers
 from trainers.fixed_point.values import MOST_BITS, Fixed, Image, NoIntegerForm, Tape, given, requantized, to_float
+from trainers.merging import replace
 from trainers.quantizers.ristretto import Quantizer
 
 #: Sums of products of two 8-bit numbers are held in so many bits; wider operands need int64.
@@ -179,5 +180,5 @@ def _swapped(skeleton: nn.Module, layers: Mapping[str, IntegerLayer]) -> nn.Modu
         shape = model.get_submodule(name)
         for parameter in ("weight", "bias"):
             setattr(shape, parameter, None)
-        model.set_submodule(name, IntegerModule(name, shape, layer))
+        replace(model, shape, IntegerModule(name, shape, layer))
     return model

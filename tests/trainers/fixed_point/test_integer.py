@@ -16,7 +16,9 @@ from pqsearch.plan import LayerPlan
 from pqsearch.spec_network import FixedPointSpec
 from tests.trainers.small import shaken
 from trainers.build import build_model
+from trainers.equalizing import ClippedReLU
 from trainers.fixed_point import integer_files
+from trainers.fixed_point.ahead import integer_problem
 from trainers.fixed_point.convert import as_float, calibrate, fixed_point
 from trainers.fixed_point.integer import IntegerNetwork, integer_layers
 from trainers.fixed_point.layers import fixed_layers, weight_integers
@@ -116,6 +118,30 @@ def test_layers_that_few_networks_have(tmp_path: Path) -> None:
     network = made(Rare(), (3, 9, 9))
     assert "never" not in integer_layers(network)
     assert same(network, tmp_path, (3, 9, 9))
+
+
+class Named(nn.Module):
+    """Each part but the last has two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(144, 5)
+        self.clip, self.also = nn.ReLU6(), nn.Conv2d(4, 4, 1)
+        self.body = nn.Sequential(self.conv, self.clip, self.also, nn.ReLU(), self.norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.body(x).flatten(1))
+
+
+@pytest.mark.parametrize("equalized", [False, True])
+def test_a_part_under_two_names_is_an_integer_one_under_both(equalized: bool, tmp_path: Path) -> None:
+    network = made(Named(), (3, 8, 8), equalize=equalized)
+    assert list(integer_layers(network)) == ["conv", "norm", "last", "also"]
+    assert same(network, tmp_path, (3, 8, 8))
+    found: Any = IntegerNetwork(network, integer_layers(network))._model
+    assert found.body[0] is found.conv and found.body[4] is found.norm and found.body[1] is found.clip
+    assert isinstance(found.clip, ClippedReLU) is equalized
+    assert integer_problem(Named(), (3, 8, 8)) is None
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
