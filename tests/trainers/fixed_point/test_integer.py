@@ -146,6 +146,7 @@ def test_a_part_under_two_names_is_an_integer_one_under_both(equalized: bool, tm
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_padding_other_than_zeros_is_the_layers_own(mode: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode=mode), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
     network = made(model, (3, 8, 8), weight_bits=16, act_bits=16)
     assert same(network, tmp_path, (3, 8, 8))
@@ -157,6 +158,7 @@ def test_padding_other_than_zeros_is_the_layers_own(mode: Any, tmp_path: Path) -
 
 @pytest.mark.parametrize("output_bits", [4, 6, 8])
 def test_a_relu6_has_its_bound_behind_sums_on_a_grid_that_has_not(output_bits: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(144, 5))
     nn.init.normal_(model[0].weight, std=30.0)
     network = made(model, (3, 8, 8), output_bits=output_bits)
