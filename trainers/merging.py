@@ -4,13 +4,15 @@ In evaluation batch norm is s x + t, channel by channel, with s = weight / sqrt(
 (Ioffe and Szegedy, ICML 2015). Behind a layer that makes its weights s w and its bias s b + t. Ahead of one it makes them w s
 along the inputs and b + w t, unless zeros are padded in between, which the norm would have moved.
 
-Who reads what is taken from the gradients' graph of one forward pass, so that any network which runs can be followed.
+Who reads what is taken from the gradients' graph of one forward pass, so that any network which runs can be followed. What reads
+without gradients is not in it; so the merged network is tried, and a norm that it misses stays.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +23,8 @@ from trainers.coupling import LAYERS, NORMS
 
 Layer = nn.Conv2d | nn.Linear
 
+#: Relative difference of the outputs that rounding leaves in float64, and in float32 where a network knows nothing else.
+TOLERANCE, SINGLE_TOLERANCE = 1e-9, 1e-3
 #: Forward passes whose weights are what they say; a subclass that computes otherwise is left alone.
 PLAIN_LAYERS = {nn.Conv2d.forward, nn.Linear.forward}
 PLAIN_NORMS = {norm.forward for norm in NORMS}
@@ -92,13 +96,44 @@ def merge_batch_norm(model: nn.Module, input_shape: tuple[int, ...]) -> Merged:
     The copy gives the same outputs up to rounding; merging is done in float64. It has batch norm no more where it could be
     merged, so it is not for training.
     """
+    return _merged(model, input_shape, _missed(model, input_shape))
+
+
+def _missed(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, str]:
+    """Norms that change the outputs when they are merged, though the graph allows it, and why: found by trying."""
+    exact, tolerance = copy.deepcopy(model).cpu().double().eval(), TOLERANCE
+    images = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    with torch.no_grad():
+        try:
+            wanted = exact(images)
+        except RuntimeError:  # a forward pass that insists on single precision
+            exact, images, tolerance = exact.float(), images.float(), SINGLE_TOLERANCE
+            wanted = exact(images)
+
+    def same(but: Collection[str]) -> bool:
+        with torch.no_grad():
+            found = _merged(exact, input_shape, dict.fromkeys(but, "")).model(images)
+        return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
+
+    names = _merged(exact, input_shape, {}).into
+    if not names or same(()):
+        return {}
+    return {
+        name: f"cannot go into {into} without a change: something reads between them where no gradients go"
+        for name, into in names.items()
+        if not same(names.keys() - {name})
+    }
+
+
+def _merged(model: nn.Module, input_shape: tuple[int, ...], left: Mapping[str, str]) -> Merged:
+    """With all norms merged where that can be but those `left`, by name, with why."""
     merged = Merged(copy.deepcopy(model).eval().requires_grad_(True))
     modules = dict(merged.model.named_modules())
     graph = Graph(merged.model, input_shape)
     for name, norm in modules.items():
         if not isinstance(norm, NORMS):
             continue
-        found = _place(name, norm, modules, graph)
+        found = left[name] if name in left else _place(name, norm, modules, graph)
         if isinstance(found, str):
             merged.left[name] = found
             continue
