@@ -96,9 +96,9 @@ def calibrate(
     correct_bias: bool = False,
 ) -> None:
     """Set all grids of a network that has none yet from normalised `images` (batch, channels, height, width), layer after layer, each
-    seeing what the layers before it give on their grids; then, with a `loss` of the network, try twice and half of each step and keep
-    what makes it smaller. `correct_bias` takes from each bias what rounding adds to a channel's mean (Nagel et al., Data-Free
-    Quantization, ICCV 2019, section 4.2, on images).
+    seeing what the layers before it give on their grids; then, with a `loss` of the network, try twice and half of each step (half
+    only where grids may clip) and keep what makes it smaller. `correct_bias` takes from each bias what rounding adds to a channel's
+    mean (Nagel et al., Data-Free Quantization, ICCV 2019, section 4.2, on images).
 
     Raises `FloatingPointError` for values that are not finite.
     """
@@ -196,8 +196,10 @@ def _try_steps(layer: FixedLayer, grid: Quantizer, loss: Callable[[], float]) ->
         set_bias_grid(layer)
 
     start = grid.step.clone()
+    # Half of a step that only just covers would clip.
+    tried = [factor for factor in TRIED if factor >= 1 or grid.saturate]
     found = []
-    for factor in TRIED:
+    for factor in tried:
         put(start * factor)
         found.append(loss())
-    put(start * TRIED[found.index(min(found))])
+    put(start * tried[found.index(min(found))])

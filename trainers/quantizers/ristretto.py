@@ -44,7 +44,7 @@ class Quantizer(SignedByData):
         ] = True,
     ) -> None:
         super().__init__(bits, role, torch.ones(1), BITS)
-        self._saturate = saturate
+        self.saturate = saturate
 
     @property
     def fraction_length(self) -> int:
@@ -68,7 +68,7 @@ class Quantizer(SignedByData):
         # Half precision has no room for squares, nor for the steps of many bits.
         row = whole = x.reshape(1, -1).to(torch.promote_types(x.dtype, torch.float32))
         exponent = math.ceil(math.log2(float(covering(row, self.low, self.high))))
-        if self._saturate:
+        if self.saturate:
             row = thinned(row) if self.role == "act" else row
             tried = [2.0 ** (exponent - halvings) for halvings in range(MOST_HALVINGS + 1)]
             errors = [float((half_up(row / step, self.low, self.high) * step - row).square().sum()) for step in tried]

@@ -258,6 +258,20 @@ def test_by_the_loss_steps_change_only_where_it_gets_smaller() -> None:
     assert found[1][0] < found[0][0] and found[1][1] != found[0][1]
 
 
+@pytest.mark.parametrize("saturate", [True, False])
+def test_by_the_loss_steps_are_halved_only_where_they_may_clip(saturate: bool) -> None:
+    network = fixed_point(network_of("cifar_resnet", depth=8), SHAPE, FixedPointSpec(saturate=saturate))
+    calibrate(network, _images(8))
+    before = [float(grid.step) for _, grid in _grids(network)]
+
+    def loss(one: nn.Module) -> float:
+        return sum(float(grid.step) for _, grid in _grids(one))
+
+    calibrate(network, _images(8), loss)
+    halved = [float(grid.step) / step for step, (_, grid) in zip(before, _grids(network), strict=True)]
+    assert halved == [0.5 if saturate else 1.0] * len(before)
+
+
 def _grids(network: nn.Module) -> list[tuple[str, Any]]:
     return [(name, layer.weight_quantizer) for name, layer in fixed_layers(network).items()]
 
