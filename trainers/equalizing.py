@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainers.coupling import LAYERS
-from trainers.merging import Graph
+from trainers.merging import Graph, replace
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -31,7 +31,7 @@ TOLERANCE = 1e-9
 FAR = 1e3
 #: Rounds over all pairs; after so many, sizes hardly change any more.
 ROUNDS = 20
-#: Scales stay within this and its inverse: a channel that is nearly dead would want any.
+#: All rounds together scale no more than by this and its inverse: a channel that is nearly dead would want any.
 MOST = 1e3
 
 
@@ -74,11 +74,15 @@ def equalize(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[nn.Module,
         first, _ = pair.layers(found)
         for clip in pair.clips:
             own = ClippedReLU(_outputs(first), 1 if isinstance(first, nn.Conv2d) else -1)
-            found.set_submodule(clip, own.to(first.weight))
+            replace(found, found.get_submodule(clip), own.to(first.weight))
     pairs = [pair for pair in neighbours if _commutes(found, pair, input_shape)]
+    least = {pair: _least(pair.layers(found)[0]) for pair in pairs}
+    total = {pair: torch.ones_like(least[pair]) for pair in pairs}
     for _ in range(ROUNDS):
         for pair in pairs:
-            _scale(found, pair, _wanted(found, pair))
+            wanted = (total[pair] * _wanted(found, pair)).maximum(least[pair]).clamp_max(MOST)
+            _scale(found, pair, wanted / total[pair])
+            total[pair] = wanted
     return found.requires_grad_(False), [(pair.first, pair.second) for pair in pairs]
 
 
@@ -139,7 +143,16 @@ def _wanted(model: nn.Module, pair: _Pair) -> Tensor:
     out, into = first.weight.detach().abs().flatten(1).amax(1), _by_input(second, lambda one: one.abs().amax(1))
     scales = (out / into).sqrt()
     # A channel that has no weights on one side is left as it is.
-    return torch.where((out > 0) & (into > 0), scales, 1.0).clamp(1 / MOST, MOST)
+    return torch.where((out > 0) & (into > 0), scales, 1.0)
+
+
+def _least(layer: Layer) -> Tensor:
+    """Smallest scales (channels,). They make biases larger, and those share a grid with all that the layer gives: none gets beyond
+    what its channels give for inputs up to 1.
+    """
+    weights = layer.weight.detach().abs().flatten(1).sum(1)
+    biases = torch.zeros_like(weights) if layer.bias is None else layer.bias.detach().abs()
+    return (biases / (weights + biases).max().clamp_min(torch.finfo(weights.dtype).tiny)).clamp_min(1 / MOST)
 
 
 def _by_input(layer: Layer, measure: Callable[[Tensor], Tensor]) -> Tensor:

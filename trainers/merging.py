@@ -4,13 +4,15 @@ In evaluation batch norm is s x + t, channel by channel, with s = weight / sqrt(
 (Ioffe and Szegedy, ICML 2015). Behind a layer that makes its weights s w and its bias s b + t. Ahead of one it makes them w s
 along the inputs and b + w t, unless zeros are padded in between, which the norm would have moved.
 
-Who reads what is taken from the gradients' graph of one forward pass, so that any network which runs can be followed.
+Who reads what is taken from the gradients' graph of one forward pass, so that any network which runs can be followed. What reads
+without gradients is not in it; so the merged network is tried, and a norm that it misses stays.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +23,8 @@ from trainers.coupling import LAYERS, NORMS
 
 Layer = nn.Conv2d | nn.Linear
 
+#: Relative difference of the outputs that rounding leaves in float64, and in float32 where a network knows nothing else.
+TOLERANCE, SINGLE_TOLERANCE = 1e-9, 1e-3
 #: Forward passes whose weights are what they say; a subclass that computes otherwise is left alone.
 PLAIN_LAYERS = {nn.Conv2d.forward, nn.Linear.forward}
 PLAIN_NORMS = {norm.forward for norm in NORMS}
@@ -92,13 +96,44 @@ def merge_batch_norm(model: nn.Module, input_shape: tuple[int, ...]) -> Merged:
     The copy gives the same outputs up to rounding; merging is done in float64. It has batch norm no more where it could be
     merged, so it is not for training.
     """
+    return _merged(model, input_shape, _missed(model, input_shape))
+
+
+def _missed(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, str]:
+    """Norms that change the outputs when they are merged, though the graph allows it, and why: found by trying."""
+    exact, tolerance = copy.deepcopy(model).cpu().double().eval(), TOLERANCE
+    images = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    with torch.no_grad():
+        try:
+            wanted = exact(images)
+        except RuntimeError:  # a forward pass that insists on single precision
+            exact, images, tolerance = exact.float(), images.float(), SINGLE_TOLERANCE
+            wanted = exact(images)
+
+    def same(but: Collection[str]) -> bool:
+        with torch.no_grad():
+            found = _merged(exact, input_shape, dict.fromkeys(but, "")).model(images)
+        return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
+
+    names = _merged(exact, input_shape, {}).into
+    if not names or same(()):
+        return {}
+    return {
+        name: f"cannot go into {into} without a change: something reads between them where no gradients go"
+        for name, into in names.items()
+        if not same(names.keys() - {name})
+    }
+
+
+def _merged(model: nn.Module, input_shape: tuple[int, ...], left: Mapping[str, str]) -> Merged:
+    """With all norms merged where that can be but those `left`, by name, with why."""
     merged = Merged(copy.deepcopy(model).eval().requires_grad_(True))
     modules = dict(merged.model.named_modules())
     graph = Graph(merged.model, input_shape)
     for name, norm in modules.items():
         if not isinstance(norm, NORMS):
             continue
-        found = _place(name, norm, modules, graph)
+        found = left[name] if name in left else _place(name, norm, modules, graph)
         if isinstance(found, str):
             merged.left[name] = found
             continue
@@ -106,20 +141,20 @@ def merge_batch_norm(model: nn.Module, input_shape: tuple[int, ...]) -> Merged:
         layer = modules[into]
         assert isinstance(layer, LAYERS)
         (_fold_behind if behind else _fold_ahead)(layer, *line(norm))
-        _replace(merged.model, norm)
+        replace(merged.model, norm, nn.Identity())
         merged.into[name] = into
     return merged
 
 
 def _place(name: str, norm: nn.Module, modules: dict[str, nn.Module], graph: Graph) -> tuple[str, bool] | str:
     """The layer that a norm goes into and whether the norm stands behind it, or why there is none."""
-    call = graph.once(name)
-    if call is None:
-        return "is not used once in a forward pass"
     if norm.running_mean is None or norm.running_var is None:
         return "has no running statistics: it normalises by each batch"
     if type(norm).forward not in PLAIN_NORMS:
-        return f"{type(norm).__name__} computes more than batch norm"
+        return f"is a {type(norm).__name__}, which computes something else than batch norm"
+    call = graph.once(name)
+    if call is None:
+        return "is not used once in a forward pass"
     reasons = []
     for layer, uses in graph.calls.items():
         if not isinstance(modules[layer], LAYERS):
@@ -192,8 +227,11 @@ def _set(layer: Layer, weight: Tensor, bias: Tensor) -> None:
     layer.bias = nn.Parameter(bias.to(layer.weight.dtype))
 
 
-def _replace(model: nn.Module, norm: nn.Module) -> None:
-    for parent in model.modules():
+def replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put one part of a model in the place of another, under every name that it has."""
+    # The old one may be a part of the new one, and stays there.
+    own = set(new.modules())
+    for parent in [one for one in model.modules() if one not in own]:
         for key, child in parent._modules.items():
-            if child is norm:
-                parent._modules[key] = nn.Identity()
+            if child is old:
+                parent._modules[key] = new

@@ -85,7 +85,7 @@ def _weights(layer: nn.Module) -> Side:
     plain = cast("Tensor", layer.weight).detach()
     if not isinstance(layer, (QuantConv2d, QuantLinear)):
         return _side(plain, None, 0)
-    return _side(masked(layer, plain), layer.weight_quantizer, 0)
+    return _side(masked(layer, plain), layer.weight_quantizer, 0, layer.weight_mask)
 
 
 def _inputs(layer: nn.Module, values: Tensor) -> Side:
@@ -94,14 +94,16 @@ def _inputs(layer: nn.Module, values: Tensor) -> Side:
     return _side(values.detach(), grid, axis)
 
 
-def _side(values: Tensor, grid: Grid | None, axis: int) -> Side:
+def _side(values: Tensor, grid: Grid | None, axis: int, mask: Tensor | None = None) -> Side:
     rows = values.movedim(axis, 0).flatten(1)
     ranges = torch.stack([rows.amin(1), rows.amax(1)], 1).double().cpu().numpy()
     zeros = float((values == 0).double().mean())
     if grid is None or not grid.ready:
         counts, edges = _histogram(values)
         return Side(32, counts, edges, ranges, zeros)
-    noise = (grid(values) - values).double().square()
+    # What is masked is zero, on a grid that has no zero too.
+    rounded = grid(values) if mask is None else grid(values) * mask
+    noise = (rounded - values).double().square()
     step = grid.step.detach().clamp_min(SMALLEST_STEP)
     if grid.axis is not None and step.numel() > 1:
         step = step.view([-1 if place == grid.axis % values.ndim else 1 for place in range(values.ndim)])

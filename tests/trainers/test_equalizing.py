@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tests.trainers.small import difference, shaken
 from trainers.build import build_model
-from trainers.equalizing import ClippedReLU, equalize
+from trainers.equalizing import MOST, ClippedReLU, equalize
 from trainers.merging import merge_batch_norm
 
 SHAPE = (3, 8, 8)
@@ -105,6 +105,35 @@ def test_a_channel_without_weights_is_left_as_it_is() -> None:
     cast("Any", model[0]).weight.data[1] = 0
     found, _ = equalized(model)
     assert torch.equal(cast("Any", found[2]).weight[:, 1], cast("Any", model[2]).weight[:, 1])
+    assert bool(torch.stack([one.isfinite().all() for one in found.parameters()]).all())
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+def test_all_rounds_together_scale_no_more_than_they_may(factor: float) -> None:
+    model = _chain(nn.ReLU())
+    first = cast("Any", model[0])
+    first.weight.data[1] *= factor
+    first.bias.data[1] = 0
+    found, _ = equalized(model)
+    by = first.weight[1] / cast("Any", found[0]).weight[1]
+    assert torch.allclose(by, torch.full_like(by, MOST if factor > 1 else 1 / MOST), rtol=1e-6)
+
+
+def test_the_bias_of_a_channel_that_is_nearly_dead_stays_within_what_the_others_give() -> None:
+    model = _chain(nn.ReLU())
+    first = cast("Any", model[0])
+    first.weight.data[1] *= 1e-12
+    first.bias.data[1] = 0.3
+    most = float((first.weight.abs().flatten(1).sum(1) + first.bias.abs()).max().detach())
+    found, _ = equalized(model)
+    assert 0.3 < float(cast("Any", found[0]).bias[1]) <= most * (1 + 1e-9)
+
+
+def test_a_layer_of_zeros_is_left_as_it_is() -> None:
+    model = _chain(nn.ReLU())
+    for one in cast("Any", model[0]).parameters():
+        one.data.zero_()
+    found, _ = equalized(model)
     assert bool(torch.stack([one.isfinite().all() for one in found.parameters()]).all())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -117,11 +118,57 @@ class _Active(nn.BatchNorm2d):
         (_Reader(), {"norm": "conv is read by others, too"}),
         (_Twice(), {"norm": "is not used once in a forward pass"}),
         (_Between(), {"norm": "no layer stands directly before or behind it"}),
-        (nn.Sequential(nn.Conv2d(3, 4, 8), _Active(4), nn.Flatten()), {"1": "_Active computes more than batch norm"}),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 8), _Active(4), nn.Flatten()),
+            {"1": "is a _Active, which computes something else than batch norm"},
+        ),
     ],
 )
 def test_where_it_would_change_something_it_stays_and_says_why(model: nn.Module, left: dict[str, str]) -> None:
     assert merged(model).left == left
+
+
+class _Unseen(_Reader):
+    """A gate reads the convolution without gradients; another norm stands behind a layer that nothing else reads."""
+
+    def __init__(self, read: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.also, self.last, self.read = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), read
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        x = self.norm(x) * self.read(x)
+        return self.head(self.last(self.also(x)).mean((2, 3)))
+
+
+def _without_gradients(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return x.mean((2, 3), keepdim=True).sigmoid()
+
+
+@pytest.mark.parametrize("read", [lambda x: x.detach().tanh(), _without_gradients, lambda x: (x > 0.1).to(x)])
+def test_a_layer_that_is_read_without_gradients_keeps_its_norm_alone(read: Callable[[Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    found = merged(_Unseen(read))
+    assert found.into == {"last": "also"}
+    assert found.left == {
+        "norm": "cannot go into conv without a change: something reads between them where no gradients go"
+    }
+
+
+class _Single(nn.Module):
+    """Insists on single precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x.float())).flatten(1)
+
+
+def test_a_network_that_insists_on_single_precision_is_tried_in_it() -> None:
+    assert merge_batch_norm(shaken(_Single()).float(), (3, 8, 8)).into == {"norm": "conv"}
 
 
 def test_a_layer_that_two_norms_follow_keeps_both() -> None:

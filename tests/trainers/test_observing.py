@@ -14,6 +14,7 @@ from pqsearch.plan import LayerPlan, Plan
 from tests.trainers.nets import batch, make
 from trainers.compress import calibrate_steps, compress
 from trainers.observing import BINS, observe_layers
+from trainers.quantized import masked, quantize
 
 PLAN = Plan(layers={"conv1": LayerPlan(4, 32), "layer1.0.conv1": LayerPlan(3, 5), "linear": LayerPlan(8, 8)})
 
@@ -49,6 +50,18 @@ def test_noise_is_that_of_the_grid(seen: tuple[nn.Module, dict[str, Any]]) -> No
     assert side.error == pytest.approx(float(lost.mean()))
     assert side.sqnr == pytest.approx(10 * math.log10(float(weight.double().square().sum() / lost.sum())))
     assert found["linear"].weight.sqnr > side.sqnr + 20, "five bits more"
+
+
+def test_masked_weights_are_no_noise_on_a_grid_without_a_zero() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3))
+    quantize(model, "0", LayerPlan(1, 8, 0.5), "lsq", {})
+    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    calibrate_steps(model, images)
+    layer = cast("Any", model[0])
+    weight = masked(layer, layer.weight.detach())
+    lost = (masked(layer, layer.weight_quantizer(weight).detach()) - weight).double().square()
+    (found,) = observe_layers(model, images)
+    assert found.weight.error == pytest.approx(float(lost.mean())) and found.weight.zeros == 0.5
 
 
 def test_histograms_are_in_steps_and_ranges_in_values(seen: tuple[nn.Module, dict[str, Any]]) -> None:

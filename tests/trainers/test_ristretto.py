@@ -61,6 +61,23 @@ def test_what_is_never_negative_gains_a_bit() -> None:
     assert (signed.low, signed.high, signed.fraction_length) == (-128, 127, 7)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-12])
+@pytest.mark.parametrize("saturate", [False, True])
+def test_where_all_is_rounded_to_zero_no_step_is_made_fine_for_it(scale: float, saturate: bool) -> None:
+    assert _calibrated(8, "weight", scale * _values(4, 16), saturate).fraction_length == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.half, torch.bfloat16])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_half_precision_has_the_grid_of_single(bits: int, dtype: torch.dtype) -> None:
+    x = (1e-4 * _values(4, 16)).to(dtype)
+    single, half = Quantizer(bits, "weight", 4, 0), Quantizer(bits, "weight", 4, 0)
+    single.calibrate(x.float())
+    half.calibrate(x)
+    assert half.fraction_length == single.fraction_length > 12
+    assert torch.equal(half(x), single(x.float()).to(dtype))
+
+
 def test_halves_are_rounded_up_as_adding_half_and_shifting_right_does() -> None:
     accumulators = torch.arange(-4096, 4096)
     for shift in (1, 3, 7):

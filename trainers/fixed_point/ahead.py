@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from trainers.coupling import LAYERS
 from trainers.fixed_point.convert import merged, round_constants
-from trainers.fixed_point.values import Fixed, NoIntegerForm
+from trainers.fixed_point.values import Fixed, Image, NoIntegerForm, given
+from trainers.merging import replace
 
 #: For networks that have no integer form.
 WAY_OUT = "take merge_batch_norm = false: all but the integers is done then"
@@ -23,6 +24,7 @@ class _Zeros(nn.Module):
         self._name, self._layer, self._seen = name, layer, seen
 
     def forward(self, x: Tensor) -> Tensor:
+        given(x, self._name)
         self._seen.append(self._name)
         with torch._C.DisableTorchFunctionSubclass():
             shape = self._layer(torch.zeros(x.shape)).shape
@@ -42,10 +44,10 @@ def integer_problem(model: nn.Module, input_shape: tuple[int, ...]) -> str | Non
     seen: list[str] = []
     for name, part in list(network.named_modules()):
         if isinstance(part, LAYERS):
-            network.set_submodule(name, _Zeros(name, part, seen))
+            replace(network, part, _Zeros(name, part, seen))
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(1, *input_shape))
+            network.eval()(Image.of(torch.zeros(1, *input_shape)))
     except NoIntegerForm as error:
         return f"{error} (behind the layer {seen[-1]})" if seen else str(error)
     except AttributeError as error:

@@ -20,8 +20,9 @@ from pqsearch.spec_network import FixedPointSpec
 from trainers.coupling import LAYERS
 from trainers.equalizing import ClippedReLU, equalize
 from trainers.fixed_point.layers import FixedLayer, fix, fixed_layers, grids, set_bias_grid
-from trainers.fixed_point.values import CEILING_BITS, SLOPE_BITS, NoIntegerForm
-from trainers.merging import line, merge_batch_norm
+from trainers.fixed_point.operations import CEILING_BITS, SLOPE_BITS
+from trainers.fixed_point.values import NoIntegerForm
+from trainers.merging import PLAIN_NORMS, line, merge_batch_norm, replace
 from trainers.passing import AllUses, hooked_pass
 from trainers.quantized import masked, quantized_layers
 from trainers.quantizers.ristretto import Quantizer
@@ -37,19 +38,23 @@ def fixed_point(
     bits: Mapping[str, LayerPlan] | None = None,
 ) -> nn.Module:
     """A fixed-point copy of `model` in evaluation, for images of `input_shape` (channels, height, width); it rounds nothing until it is
-    calibrated or has a state dict loaded.
+    calibrated or has a state dict loaded. Weights that a mask of `model` has at zero stay there.
 
     `bits` are a plan's, by layer; they count where `settings` say so. Raises `UserError` about `fixed_point` for bits that there are
     not, and `NoIntegerForm` for batch norm that cannot be merged.
     """
     network = as_float(model)
+    masks = {name: layer.weight_mask for name, layer in quantized_layers(model)}
     if settings.merge_batch_norm:
         network = merged(network, input_shape, settings.equalize)
     network.eval().requires_grad_(False)
     for name, part in list(network.named_modules()):
         if isinstance(part, LAYERS):
             own = _bits(name, settings, bits or {})
-            fix(network, name, own, settings.bias_bits, settings.output_bits, settings.saturate)
+            fixed = fix(network, name, own, settings.bias_bits, settings.output_bits, settings.saturate)
+            # Merging and equalising leave zeros where they are; training would not.
+            mask = masks.get(name)
+            fixed.weight_mask = None if mask is None else mask.clone()
     round_constants(network)
     return network
 
@@ -63,13 +68,14 @@ def merged(model: nn.Module, input_shape: tuple[int, ...], equalized: bool) -> n
     network = equalize(found.model, input_shape)[0] if equalized else found.model
     for name, reason in found.left.items():
         norm = network.get_submodule(name)
-        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+        plain = type(norm).forward in PLAIN_NORMS
+        if not plain or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
             raise NoIntegerForm(f"the batch norm {name} {reason}")
         scale, shift = line(norm)
         layer = nn.Conv2d(len(scale), len(scale), 1, groups=len(scale))
         layer.weight.data.copy_(scale.view(-1, 1, 1, 1))
         cast("nn.Parameter", layer.bias).data.copy_(shift)
-        network.set_submodule(name, layer.to(norm.running_mean))
+        replace(network, norm, layer.to(norm.running_mean))
     return network
 
 
@@ -90,9 +96,9 @@ def calibrate(
     correct_bias: bool = False,
 ) -> None:
     """Set all grids of a network that has none yet from normalised `images` (batch, channels, height, width), layer after layer, each
-    seeing what the layers before it give on their grids; then, with a `loss` of the network, try twice and half of each step and keep
-    what makes it smaller. `correct_bias` takes from each bias what rounding adds to a channel's mean (Nagel et al., Data-Free
-    Quantization, ICCV 2019, section 4.2, on images).
+    seeing what the layers before it give on their grids; then, with a `loss` of the network, try twice and half of each step (half
+    only where grids may clip) and keep what makes it smaller. `correct_bias` takes from each bias what rounding adds to a channel's
+    mean (Nagel et al., Data-Free Quantization, ICCV 2019, section 4.2, on images).
 
     Raises `FloatingPointError` for values that are not finite.
     """
@@ -189,8 +195,10 @@ def _try_steps(layer: FixedLayer, grid: Quantizer, loss: Callable[[], float]) ->
         set_bias_grid(layer)
 
     start = grid.step.clone()
+    # Half of a step that only just covers would clip.
+    tried = [factor for factor in TRIED if factor >= 1 or grid.saturate]
     found = []
-    for factor in TRIED:
+    for factor in tried:
         put(start * factor)
         found.append(loss())
-    put(start * TRIED[found.index(min(found))])
+    put(start * tried[found.index(min(found))])

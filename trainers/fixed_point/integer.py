@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from pqsearch.errors import UserError
 from trainers.coupling import LAYERS, NORMS
 from trainers.fixed_point.layers import FixedLayer, convolve, fixed_layers, grids, integers, weight_integers
-from trainers.fixed_point.values import MOST_BITS, Fixed, NoIntegerForm, Tape, requantized, to_float
+from trainers.fixed_point.values import MOST_BITS, Fixed, Image, NoIntegerForm, Tape, given, requantized, to_float
+from trainers.merging import replace
 from trainers.quantizers.ristretto import Quantizer
 
 #: Sums of products of two 8-bit numbers are held in so many bits; wider operands need int64.
@@ -70,9 +71,7 @@ class IntegerLayer:
 
 
 class IntegerModule(nn.Module):
-    """What stands where a convolution or linear layer was; images in float have no tape with them, so it has one for them."""
-
-    tape: Tape | None = None
+    """What stands where a convolution or linear layer was."""
 
     def __init__(self, name: str, shape: nn.Module, layer: IntegerLayer) -> None:
         super().__init__()
@@ -82,19 +81,18 @@ class IntegerModule(nn.Module):
         self.register_buffer("aligned", layer.aligned)
 
     def forward(self, x: Tensor) -> Tensor:
-        layer, given = self.layer, layer_format(self.layer.input)
+        layer, read = self.layer, given(x, self.name)
         try:
             with torch._C.DisableTorchFunctionSubclass():
-                inputs = requantized(x, *given)
+                inputs = requantized(x, *layer_format(layer.input))
                 sums = convolve(self.shape, inputs, cast("Tensor", self.weights), cast("Tensor | None", self.aligned))
                 found = Fixed.of(sums, layer.sum_fraction)
                 if layer.output is not None:
                     found = Fixed.of(requantized(found, *layer_format(layer.output)), layer.output.fraction_length)
         except NoIntegerForm as error:
             raise NoIntegerForm(f"{self.name}: {error}") from error
-        tape = x.tape if isinstance(x, Fixed) else self.tape
-        if tape is not None:
-            tape.add("layer", [x.id] if isinstance(x, Fixed) else [], found, layer=self.name)
+        if read.tape is not None:
+            read.tape.add("layer", [read.id], found, layer=self.name)
         return found
 
 
@@ -114,11 +112,8 @@ class IntegerNetwork:
 
     def __call__(self, images: Tensor, tape: Tape | None = None) -> Tensor:
         """Raises `NoIntegerForm` where the forward pass does something that integers cannot."""
-        for module in self._model.modules():
-            if isinstance(module, IntegerModule):
-                module.tape = tape
         with torch.no_grad():
-            return to_float(self._model(images))
+            return to_float(self._model(Image.of(images, tape)))
 
     def shape_of(self, name: str) -> dict[str, Any]:
         """Kind, strides and the like of a layer."""
@@ -126,8 +121,8 @@ class IntegerNetwork:
         if not isinstance(found, nn.Conv2d):
             return {"kind": "linear"}
         padding = found.padding if isinstance(found.padding, str) else list(found.padding)
-        sizes = {"stride": list(found.stride), "padding": padding, "dilation": list(found.dilation)}
-        return {"kind": "convolution", **sizes, "groups": found.groups}
+        sizes = {"stride": list(found.stride), "padding": padding, "padding_mode": found.padding_mode}
+        return {"kind": "convolution", **sizes, "dilation": list(found.dilation), "groups": found.groups}
 
     def operations(self, input_shape: tuple[int, ...]) -> list[dict[str, Any]]:
         """What is computed, in order: each operation with those whose results it reads, by number."""
@@ -185,5 +180,5 @@ def _swapped(skeleton: nn.Module, layers: Mapping[str, IntegerLayer]) -> nn.Modu
         shape = model.get_submodule(name)
         for parameter in ("weight", "bias"):
             setattr(shape, parameter, None)
-        model.set_submodule(name, IntegerModule(name, shape, layer))
+        replace(model, shape, IntegerModule(name, shape, layer))
     return model

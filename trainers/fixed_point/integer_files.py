@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,17 @@ PER_LINE = 16
 #: Letters on a line of its comment.
 WIDTH = 110
 RULES = (
-    "A number is integer / (divisor x 2^fraction_length). A layer rounds its inputs to the format `input`, multiplies, adds up in "
+    "A number is integer / (divisor x 2^fraction_length); the image is float, and what only moves its values. Operations are torch's of "
+    "that name: `inputs` are what they read, by id, `arguments` and `keywords` all else, constants as values and not as integers, and "
+    "`part` counts the results of those that have several. A layer rounds its inputs to the format `input`, multiplies, adds up in "
     "accumulator_bits, adds the bias shifted left to the sums' fraction length (input + weight), and rounds to `output`. Rounding to a "
     "format: floor(value x 2^fraction_length + 1/2), clipped to its ends (signed: -2^(bits-1) to 2^(bits-1)-1, else 0 to 2^bits-1). "
     "An average keeps the sum and the number of places as divisor, until a layer rounds it. Additions and joins shift left to the "
-    "finer of their operands, and so does `minimum`, whose arguments are the largest value that each channel may have. Padding is "
-    "zero. Weights are [out, in/groups, height, width] or [out, in], the last index fastest."
+    "finest of their operands; a join of different divisors takes their least common multiple, and multiplies integers by what theirs "
+    "lacks. `clamp`, `relu6`, `hardtanh` and `pad` shift left to where the grid has their constants, and `minimum` by as much as its "
+    "row says, whose arguments are the largest value that each channel may have. `leaky_relu` shifts left by 8 what is not negative, "
+    "and multiplies all else by the slope x 2^8. Layers pad with zeros where `padding_mode` is no other, `pad` where it has no value. "
+    "Weights are [out, in/groups, height, width] or [out, in], the last index fastest."
 )
 
 
@@ -37,13 +43,13 @@ def write(network: IntegerNetwork, folder: Path, input_shape: tuple[int, ...], m
     """Write an integer network for images of `input_shape` (channels, height, width); `more` goes into the JSON as it is. Returns the
     files written. Raises `UserError` where the forward pass does what integers cannot.
     """
-    operations = network.operations(input_shape)
+    operations, names = network.operations(input_shape), c_names(network.layers)
     data = {
         "format": 1,
         "rules": RULES,
         **more,
         "input_shape": list(input_shape),
-        "layers": [_described(network, name) for name in network.layers],
+        "layers": [_described(network, name, names[name]) for name in network.layers],
         "operations": operations,
     }
     arrays = {key: value for name, layer in network.layers.items() for key, value in _arrays(name, layer)}
@@ -69,12 +75,12 @@ def read(folder: Path) -> dict[str, IntegerLayer]:
         ) from None
 
 
-def _described(network: IntegerNetwork, name: str) -> dict[str, Any]:
+def _described(network: IntegerNetwork, name: str, c_name: str) -> dict[str, Any]:
     layer = network.layers[name]
     formats = {key: asdict(one) if one is not None else None for key, one in _formats(layer).items()}
     return {
         "name": name,
-        "c_name": c_name(name),
+        "c_name": c_name,
         **network.shape_of(name),
         "weight_shape": list(layer.weights.shape),
         **formats,
@@ -108,15 +114,23 @@ def _numpy_type(given: Format) -> type[np.signedinteger[Any]]:
     return np.int8 if given.bits <= 8 else np.int16
 
 
-def c_name(name: str) -> str:
-    """A layer's name as C has names."""
-    return re.sub(r"\W", "_", name if not name[:1].isdigit() else f"_{name}")
+def c_names(names: Iterable[str]) -> dict[str, str]:
+    """Layers' names as C has names; those that would be one, in capitals as macros are, are numbered."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        first = re.sub(r"\W", "_", name if not name[:1].isdigit() else f"_{name}")
+        numbered = (f"{first}_{number}" for number in itertools.count(2))
+        found[name] = next(one for one in itertools.chain([first], numbered) if one.upper() not in taken)
+        taken.add(found[name].upper())
+    return found
 
 
 def _header(layers: Mapping[str, IntegerLayer]) -> Iterator[str]:
     yield "/* " + "\n   ".join(textwrap.wrap(RULES, WIDTH)) + " */\n#pragma once\n#include <stdint.h>\n"
+    names = c_names(layers)
     for name, layer in layers.items():
-        mine = c_name(name)
+        mine = names[name]
         yield f"\n/* {name}: sums need {layer.accumulator_bits} bits */\n"
         for key, given in _formats(layer).items():
             if given is not None:

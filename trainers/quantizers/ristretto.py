@@ -44,7 +44,7 @@ class Quantizer(SignedByData):
         ] = True,
     ) -> None:
         super().__init__(bits, role, torch.ones(1), BITS)
-        self._saturate = saturate
+        self.saturate = saturate
 
     @property
     def fraction_length(self) -> int:
@@ -65,19 +65,18 @@ class Quantizer(SignedByData):
         values that are not finite.
         """
         self.see(x)
-        row = x.reshape(1, -1)
-        if not bool(row.any()):
-            # Any grid has zero; a very fine one would only make the sums of the layer wide.
-            self.step.fill_(1.0)
-            return
+        # Half precision has no room for squares, nor for the steps of many bits.
+        row = whole = x.reshape(1, -1).to(torch.promote_types(x.dtype, torch.float32))
         exponent = math.ceil(math.log2(float(covering(row, self.low, self.high))))
-        if self._saturate:
+        if self.saturate:
             row = thinned(row) if self.role == "act" else row
             tried = [2.0 ** (exponent - halvings) for halvings in range(MOST_HALVINGS + 1)]
             errors = [float((half_up(row / step, self.low, self.high) * step - row).square().sum()) for step in tried]
             # The first of those that are as good clips least.
             exponent -= errors.index(min(errors))
-        self.step.fill_(2.0**exponent)
+        # Any grid has zero; where nothing else is used a very fine one would only make the sums of the layer wide.
+        used = bool(half_up(whole / 2.0**exponent, self.low, self.high).any())
+        self.step.fill_(2.0**exponent if used else 1.0)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, role={self.role}, signed={self.signed}"

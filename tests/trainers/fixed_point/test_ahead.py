@@ -17,6 +17,11 @@ def _net(*parts: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *parts, nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(256, 5))
 
 
+class Active(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
 class Scaled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * 0.5
@@ -32,11 +37,18 @@ class Scaled(nn.Module):
             nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4, track_running_stats=False)),
             "the batch norm 1.1 has no running statistics",
         ),
+        (Active(4), "the batch norm 1 is a Active, which computes something else than batch norm"),
     ],
 )
 def test_it_is_told_by_name(part: nn.Module, words: str) -> None:
     problem = integer_problem(_net(part), SHAPE)
     assert problem is not None and problem.startswith(words)
+
+
+def test_what_is_computed_ahead_of_the_first_layer_is_told_by_the_layer_that_reads_it() -> None:
+    found = integer_problem(nn.Sequential(Scaled(), _net()), SHAPE)
+    assert found == "1.0 reads what is neither the image nor made by a layer"
+    assert integer_problem(nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Linear(192, 5)), SHAPE) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from pqsearch.plan import LayerPlan
 from pqsearch.spec_network import FixedPointSpec
 from tests.trainers.small import shaken
 from trainers.build import build_model
+from trainers.equalizing import ClippedReLU
 from trainers.fixed_point import integer_files
+from trainers.fixed_point.ahead import integer_problem
 from trainers.fixed_point.convert import as_float, calibrate, fixed_point
 from trainers.fixed_point.integer import IntegerNetwork, integer_layers
-from trainers.fixed_point.layers import fixed_layers
+from trainers.fixed_point.layers import fixed_layers, weight_integers
 from trainers.fixed_point.values import NoIntegerForm
 from trainers.quantized import quantize
 
@@ -117,14 +120,50 @@ def test_layers_that_few_networks_have(tmp_path: Path) -> None:
     assert same(network, tmp_path, (3, 9, 9))
 
 
+class Named(nn.Module):
+    """Each part but the last has two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(144, 5)
+        self.clip, self.also = nn.ReLU6(), nn.Conv2d(4, 4, 1)
+        self.body = nn.Sequential(self.conv, self.clip, self.also, nn.ReLU(), self.norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.body(x).flatten(1))
+
+
+@pytest.mark.parametrize("equalized", [False, True])
+def test_a_part_under_two_names_is_an_integer_one_under_both(equalized: bool, tmp_path: Path) -> None:
+    network = made(Named(), (3, 8, 8), equalize=equalized)
+    assert list(integer_layers(network)) == ["conv", "norm", "last", "also"]
+    assert same(network, tmp_path, (3, 8, 8))
+    found: Any = IntegerNetwork(network, integer_layers(network))._model
+    assert found.body[0] is found.conv and found.body[4] is found.norm and found.body[1] is found.clip
+    assert isinstance(found.clip, ClippedReLU) is equalized
+    assert integer_problem(Named(), (3, 8, 8)) is None
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_padding_other_than_zeros_is_the_layers_own(mode: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode=mode), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
     network = made(model, (3, 8, 8), weight_bits=16, act_bits=16)
     assert same(network, tmp_path, (3, 8, 8))
+    assert json.loads((tmp_path / "integers.json").read_text())["layers"][0]["padding_mode"] == mode
     images = _images(3, (3, 8, 8), seed=2).double()
     with torch.no_grad():
         assert torch.allclose(network(images), shaken(model)(images), atol=0.01)
+
+
+@pytest.mark.parametrize("output_bits", [4, 6, 8])
+def test_a_relu6_has_its_bound_behind_sums_on_a_grid_that_has_not(output_bits: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(144, 5))
+    nn.init.normal_(model[0].weight, std=30.0)
+    network = made(model, (3, 8, 8), output_bits=output_bits)
+    assert integer_layers(network)["0"].output.fraction_length < -1  # type: ignore[union-attr]
+    assert same(network, tmp_path, (3, 8, 8))
 
 
 def test_sums_that_can_be_too_wide_are_told_by_layer() -> None:
@@ -153,6 +192,27 @@ def test_what_integers_cannot_do_is_told_when_they_come_to_it() -> None:
         IntegerNetwork(network, integer_layers(network))(_images(1, (3, 8, 8)))
 
 
+class Pooled(nn.Module):
+    """Computes with the image before a layer does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.last = nn.Conv2d(3, 4, 1), nn.Linear(64, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.one(functional.avg_pool2d(x, 2) * 2 - 1).flatten(1))
+
+
+def test_layers_read_the_image_as_it_is_or_moved() -> None:
+    network = made(Pooled(), (3, 8, 8))
+    with pytest.raises(NoIntegerForm, match="one reads what is neither the image nor made by a layer"):
+        IntegerNetwork(network, integer_layers(network))(_images(1, (3, 8, 8)))
+    network = made(nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 5)), (3, 8, 8))
+    rows = IntegerNetwork(network, integer_layers(network)).operations((3, 8, 8))
+    assert [row["operation"] for row in rows] == ["image", "flatten", "layer", "relu", "layer"]
+    assert [row["inputs"] for row in rows] == [[], [0], [1], [2], [3]] and "fraction_length" not in rows[1]
+
+
 def test_a_quantised_network_is_taken_as_its_grids_say() -> None:
     model = network_of("cifar_resnet", depth=8)
     quantize(model, "conv1", LayerPlan(2, 32), "lsq", {})
@@ -161,6 +221,26 @@ def test_a_quantised_network_is_taken_as_its_grids_say() -> None:
     found: Any = as_float(model).get_submodule("conv1")
     assert type(found) is nn.Conv2d and torch.equal(found.weight, layer.weight_quantizer(layer.weight))
     assert type(layer) is not nn.Conv2d
+
+
+@pytest.mark.parametrize("settings", [{}, {"equalize": True}, {"merge_batch_norm": False}])
+def test_what_is_sparse_is_so_after_training_on_the_grids(settings: dict[str, Any]) -> None:
+    model = network_of("mobilenet_v1", stem="cifar", width=0.25)
+    names = [name for name, part in model.named_modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
+    for name in names[1:]:
+        quantize(model, name, LayerPlan(8, 8, 0.5), "lsq", {})
+    network = fixed_point(shaken(model).float(), SHAPE, FixedPointSpec(**settings)).requires_grad_(True)
+    calibrate(network, _images(8))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+    before = {name: weight_integers(layer) for name, layer in fixed_layers(network).items()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(_images(8)).square().mean().backward()
+        optimizer.step()
+    after = {name: weight_integers(layer) for name, layer in fixed_layers(network).items()}
+    assert any(not torch.equal(after[name], before[name]) for name in names)
+    assert all(float((after[name] == 0).double().mean()) >= 0.49 for name in names[1:])
+    assert "weight_mask" in dict(network.get_submodule(names[1]).named_buffers()), "load_state_dict brings it back"
 
 
 def test_by_the_loss_steps_change_only_where_it_gets_smaller() -> None:
@@ -176,6 +256,20 @@ def test_by_the_loss_steps_change_only_where_it_gets_smaller() -> None:
         calibrate(network, images, loss if criterion else None)
         found.append((loss(network), [float(grid.step) for _, grid in _grids(network)]))
     assert found[1][0] < found[0][0] and found[1][1] != found[0][1]
+
+
+@pytest.mark.parametrize("saturate", [True, False])
+def test_by_the_loss_steps_are_halved_only_where_they_may_clip(saturate: bool) -> None:
+    network = fixed_point(network_of("cifar_resnet", depth=8), SHAPE, FixedPointSpec(saturate=saturate))
+    calibrate(network, _images(8))
+    before = [float(grid.step) for _, grid in _grids(network)]
+
+    def loss(one: nn.Module) -> float:
+        return sum(float(grid.step) for _, grid in _grids(one))
+
+    calibrate(network, _images(8), loss)
+    halved = [float(grid.step) / step for step, (_, grid) in zip(before, _grids(network), strict=True)]
+    assert halved == [0.5 if saturate else 1.0] * len(before)
 
 
 def _grids(network: nn.Module) -> list[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from pqsearch.errors import UserError
 from tests.trainers.fixed_point.test_integer import SHAPE, made, network_of
@@ -49,6 +49,13 @@ def test_the_json_names_every_format_and_operation(tmp_path: Path) -> None:
     assert operations[-1]["shape"] == [10] and operations[-2]["divisor"] == 1  # 64 places are a power of two
 
 
+def test_the_first_operation_is_the_image(tmp_path: Path) -> None:
+    _written(tmp_path)
+    image, layer = json.loads((tmp_path / "integers.json").read_text())["operations"][:2]
+    assert image == {"id": 0, "operation": "image", "inputs": [], "shape": list(SHAPE)}
+    assert (layer["operation"], layer["inputs"], layer["layer"]) == ("layer", [0], "conv1")
+
+
 def test_the_archive_holds_the_integers(tmp_path: Path) -> None:
     network = _written(tmp_path)
     with np.load(tmp_path / "integers.npz") as arrays:
@@ -67,9 +74,33 @@ def test_a_c_compiler_takes_the_header_and_reads_the_same_integers(tmp_path: Pat
     assert said == f"{layer.weights.numel()} {layer.weight.fraction_length} {int(layer.weights.flatten()[5])}"
 
 
-@pytest.mark.parametrize("name", ["0.conv-a", "layer1.0.conv1"])
-def test_names_are_those_that_c_has(name: str) -> None:
-    assert integer_files.c_name(name) == {"0.conv-a": "_0_conv_a", "layer1.0.conv1": "layer1_0_conv1"}[name]
+def test_names_are_those_that_c_has() -> None:
+    found = integer_files.c_names(["0.conv-a", "layer1.0.conv1"])
+    assert found == {"0.conv-a": "_0_conv_a", "layer1.0.conv1": "layer1_0_conv1"}
+
+
+def test_names_that_c_cannot_tell_apart_are_numbered() -> None:
+    found = integer_files.c_names(["a.b_c", "a_b.c", "a_b_c_2", "Head", "head"])
+    assert list(found.values()) == ["a_b_c", "a_b_c_2", "a_b_c_2_2", "Head", "head_2"]
+
+
+def test_layers_whose_names_c_cannot_tell_apart_have_arrays_of_their_own(tmp_path: Path) -> None:
+    a, b = nn.Module(), nn.Module()
+    a.b_c, b.c = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+    both = _Both()
+    both.a, both.a_b = a, b
+    network = made(both, (3, 8, 8))
+    integer_files.write(IntegerNetwork(network, integer_layers(network)), tmp_path, (3, 8, 8), {})
+    header = (tmp_path / "integers.h").read_text()
+    for name in ("a_b_c", "a_b_c_2"):
+        assert header.count(f" {name}_weight[12]") == header.count(f"#define {name.upper()}_INPUT_BITS ") == 1
+    rows = json.loads((tmp_path / "integers.json").read_text())["layers"]
+    assert [(row["name"], row["c_name"]) for row in rows] == [("a.b_c", "a_b_c"), ("a_b.c", "a_b_c_2")]
+
+
+class _Both(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.a.b_c(x) + self.a_b.c(x)).flatten(1)
 
 
 def test_files_that_are_missing_or_wrong_are_told_in_a_line(tmp_path: Path) -> None:

@@ -1,100 +1,16 @@
-"""Fixed-point numbers compute what float64 does, exactly, or say that they cannot."""
+"""Fixed-point numbers are rounded as hardware does, know who shares their memory, and tell what became of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from trainers.fixed_point.values import Fixed, NoIntegerForm, Tape, requantized, to_float
-from trainers.quantizers.ristretto import half_up
-
-Operation = Callable[[Any], Any]
-
-
-def number(shape: tuple[int, ...] = (2, 4, 6, 6), fraction: int = 3, seed: int = 0) -> Fixed:
-    generator = torch.Generator().manual_seed(seed)
-    return Fixed.of(torch.randint(-100, 100, shape, generator=generator), fraction)
-
-
-def joined(x: Tensor) -> Tensor:
-    return torch.cat([x, functional.avg_pool2d(x, 3, 1, 1)], 1)
-
-
-EXACT: dict[str, Operation] = {
-    "relu": functional.relu,
-    "method": lambda x: x.relu(),
-    "relu6": functional.relu6,
-    "clamp": lambda x: x.clamp(-2.5, 4),
-    "ceilings": lambda x: torch.minimum(x, torch.tensor([0.25, 6.0, 3 * 2.0**-16, 100.0]).view(-1, 1, 1)),
-    "module": nn.Sequential(nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1), nn.Flatten()),
-    "leaky": lambda x: functional.leaky_relu(x, 26 / 256),
-    "added": lambda x: x + functional.leaky_relu(x, 0.25),
-    "in place": lambda x: torch.add(x, x).relu_(),
-    "joined": joined,
-    "maximum": lambda x: functional.max_pool2d(x, 2, ceil_mode=True),
-    "maxima": lambda x: functional.adaptive_max_pool2d(x, 2),
-    "mean": lambda x: x.mean((2, 3)),
-    "means": lambda x: functional.adaptive_avg_pool2d(x, 3),
-    "one mean": lambda x: functional.adaptive_avg_pool2d(x, 1).flatten(1),
-    "windows": lambda x: functional.avg_pool2d(x, 3, 2),
-    "halves": lambda x: functional.avg_pool2d(x, 2),
-    "padded": lambda x: functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1)),
-    "padded by a value": lambda x: functional.pad(x, (1, 1), value=0.25),
-    "padded by a copy": lambda x: functional.pad(x, (1, 1, 1, 1), mode="circular"),
-    "reflected": lambda x: functional.pad(x, (1, 1, 1, 1), mode="reflect"),
-    "shuffled": lambda x: x.view(2, 2, 2, 6, 6).transpose(1, 2).reshape(2, 4, 6, 6),
-    "split": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
-    "dropout": lambda x: functional.dropout(x, 0.5, training=False),
-    "shape": lambda x: x.view(x.size(0), -1) + x.reshape(x.shape[0], -1),
-}
-
-
-@pytest.mark.parametrize("operation", EXACT.values(), ids=EXACT.keys())
-def test_an_operation_gives_what_float_does(operation: Operation) -> None:
-    x = number()
-    wanted = operation(to_float(x))
-    found = operation(x)
-    assert isinstance(found, Fixed)
-    assert torch.equal(to_float(found), wanted)
-    for fraction in (-3, 0, 2, 9):
-        grid = half_up(wanted * 2.0**fraction, -128, 127).long()
-        assert torch.equal(requantized(found, fraction, -128, 127), grid)
-
-
-REFUSED: dict[str, tuple[Operation, str]] = {
-    "sigmoid": (torch.sigmoid, "sigmoid has no integer form"),
-    "hardswish": (functional.hardswish, "hardswish has no integer form"),
-    "product": (lambda x: x * x, "mul has no integer form"),
-    "softmax": (lambda x: x.softmax(1), "softmax has no integer form"),
-    "slope": (lambda x: functional.leaky_relu(x, 0.1), r"a slope of 0.1, which is no multiple of 2\^-8"),
-    "end": (lambda x: x.clamp(0, 0.3), "0.3, which is between two values"),
-    "ceiling": (lambda x: torch.minimum(x, torch.tensor(0.1)), r"a ceiling that is no multiple of 2\^-16"),
-    "pad": (lambda x: functional.pad(x, (1, 1), value=0.3), "0.3, which is between two values"),
-    "as float": (lambda x: x.to(torch.float32), "to to torch.float32 has no integer form"),
-    "smaller": (lambda x: torch.minimum(x, x), "the smaller of two outputs"),
-    "float": (lambda x: x + 1.0, "adding something that is not the output of a layer"),
-    "average added": (lambda x: functional.avg_pool2d(x, 3, 1, 1) + x, "adding behind an average over 9 places"),
-    "edge": (lambda x: functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False), "smaller at the edge"),
-    "uneven": (lambda x: functional.adaptive_avg_pool2d(x, 4), "windows of unequal sizes"),
-    "wide": (lambda x: _often(x), "integers of .* bits"),
-}
-
-
-def _often(x: Tensor) -> Tensor:
-    for _ in range(9):
-        x = functional.leaky_relu(x, 0.5)
-    return x
-
-
-@pytest.mark.parametrize(("operation", "words"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_has_no_exact_form_is_refused_by_name(operation: Operation, words: str) -> None:
-    with pytest.raises(NoIntegerForm, match=words):
-        operation(number())
+from tests.trainers.fixed_point.test_operations import number
+from trainers.fixed_point.values import Fixed, Image, NoIntegerForm, Tape, given, requantized, to_float
 
 
 def test_halves_are_rounded_up_and_the_ends_hold() -> None:
@@ -120,6 +36,39 @@ def test_changing_in_place_is_seen_by_all_who_hold_the_number() -> None:
     assert other.fraction == 3 + 8 and torch.equal(to_float(other), functional.leaky_relu(to_float(number()), 0.25))
 
 
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "view": lambda x: x.view(2, -1),
+    "part": lambda x: x[:, 1],
+    "transposed": lambda x: x.mT,
+    "detached": lambda x: x.detach(),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
+def test_a_view_of_what_was_changed_in_place_is_not_read(view: Callable[[Tensor], Tensor]) -> None:
+    for changed in (0, 1):
+        x = number()
+        pair = x, view(x)
+        functional.leaky_relu(pair[changed], 0.25, inplace=True)
+        for read in (
+            functional.relu,
+            to_float,
+            lambda x: requantized(x, 0, -8, 7),
+            lambda x: x.flatten(),
+            lambda x: given(x, "a"),
+        ):
+            with pytest.raises(NoIntegerForm, match="changed in place by way of another view"):
+                read(pair[1 - changed])
+
+
+def test_parts_without_a_place_in_common_are_changed_each_for_itself() -> None:
+    left, right = number().chunk(2, 1)
+    functional.leaky_relu(left, 0.25, inplace=True)
+    wanted = to_float(number())
+    assert torch.equal(to_float(left), functional.leaky_relu(wanted[:, :2], 0.25))
+    assert torch.equal(to_float(right), wanted[:, 2:])
+
+
 def test_a_tape_tells_who_read_whom() -> None:
     x, tape = number(), Tape()
     tape.add("layer", [], x, layer="one")
@@ -127,4 +76,44 @@ def test_a_tape_tells_who_read_whom() -> None:
     assert [(row["operation"], row["inputs"]) for row in tape.rows] == [
         ("layer", []), ("max_pool2d", [0]), ("add", [0, 1]), ("relu", [2]),
     ]  # fmt: skip
-    assert tape.rows[1]["arguments"][:3] == [3, 1, 1] and tape.rows[3]["shape"] == [4, 6, 6]
+    assert tape.rows[1]["arguments"] == [3] and tape.rows[1]["keywords"]["padding"] == 1
+    assert tape.rows[3]["shape"] == [4, 6, 6] and "keywords" not in tape.rows[3]
+
+
+def test_a_tape_tells_apart_what_only_names_or_parts_tell_apart() -> None:
+    x, tape = number(), Tape()
+    tape.add("layer", [], x, layer="one")
+    x.clamp(max=2)
+    x.clamp(min=2)
+    x.mean((2, 3), keepdim=True)
+    for part in x.chunk(2, 1):
+        part.relu()
+    found = [(row["operation"], row["inputs"], row.get("arguments"), row.get("keywords")) for row in tape.rows[1:4]]
+    assert found == [
+        ("clamp", [0], None, {"max": 2}), ("clamp", [0], None, {"min": 2}), ("mean", [0], [[2, 3]], {"keepdim": True}),
+    ]  # fmt: skip
+    assert [(row["operation"], row.get("part")) for row in tape.rows[4:6]] == [("chunk", 0), ("chunk", 1)]
+    assert [row["inputs"] for row in tape.rows[6:]] == [[4], [5]]
+
+
+def test_an_image_is_one_while_it_is_only_moved() -> None:
+    tape = Tape()
+    image = Image.of(torch.rand(2, 3, 4, 4), tape)
+    flat = image.transpose(1, 2).flatten(1)
+    assert given(flat, "a") is flat and given(image.float().contiguous(), "a").id >= 0
+    assert [(row["operation"], row["inputs"]) for row in tape.rows[:3]] == [
+        ("image", []), ("transpose", [0]), ("flatten", [1]),
+    ]  # fmt: skip
+    for changed in (image * 2, functional.avg_pool2d(image, 2), image.half(), image.to(torch.half), torch.relu(flat)):
+        with pytest.raises(NoIntegerForm, match="a reads what is neither the image nor made by a layer"):
+            given(changed, "a")
+
+
+def _written(x: Tensor) -> None:
+    x[:, 0] = 1.0
+
+
+@pytest.mark.parametrize("change", [_written, lambda x: x.mul_(2), lambda x: functional.relu(x, inplace=True)])
+def test_an_image_is_not_changed_in_place(change: Callable[[Tensor], object]) -> None:
+    with pytest.raises(NoIntegerForm, match="in place, of the image"):
+        change(Image.of(torch.rand(2, 3, 4, 4)))
