@@ -15,6 +15,7 @@ from pqsearch.errors import UserError
 from pqsearch.plan import LayerPlan
 from pqsearch.spec_network import FixedPointSpec
 from tests.trainers.small import shaken
+from tests.trainers.test_segments import Again
 from trainers.build import build_model
 from trainers.equalizing import ClippedReLU
 from trainers.fixed_point import integer_files
@@ -142,6 +143,13 @@ def test_a_part_under_two_names_is_an_integer_one_under_both(equalized: bool, tm
     assert found.body[0] is found.conv and found.body[4] is found.norm and found.body[1] is found.clip
     assert isinstance(found.clip, ClippedReLU) is equalized
     assert integer_problem(Named(), (3, 8, 8)) is None
+
+
+def test_a_layer_used_twice_has_grids_for_either_use(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = made(Again(), (3, 9, 9))
+    assert integer_layers(network)["twice"].input.signed
+    assert same(network, tmp_path, (3, 9, 9))
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
