@@ -110,6 +110,8 @@ def _stage(name: str) -> Any:
             else:
                 getattr(pipeline, name.replace("-", "_"))()
             run = pipeline.run
+            if name in ("finetune", "export", "fixed-point") and run.summary.is_file():
+                pipeline.report()  # the old one would tell of another plan, or of other grids
         _say_where(run)
         return 0
 

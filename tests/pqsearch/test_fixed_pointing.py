@@ -66,8 +66,11 @@ def test_run_again_nothing_is_made_again_until_the_settings_change(
     assert result.stat().st_mtime_ns == before
     assert main(["run", spec, "--set", "fixed_point.weight_bits=4"]) == 0
     assert json.loads(result.read_text())["measured"]["weight_bits"] == 4
+    summary = folder / "run" / "summary.json"
+    assert json.loads(summary.read_text())["fixed_point"]["mean_weight_bits"] == 4
     assert main(["fixed-point", spec]) == 0
     assert json.loads(result.read_text())["measured"]["weight_bits"] == 8
+    assert json.loads(summary.read_text())["fixed_point"]["mean_weight_bits"] == 8
     assert "fixed_point" in capsys.readouterr().out
 
 

@@ -163,6 +163,9 @@ def test_a_plan_from_anywhere_is_fine_tuned_and_exported(finished_run: Path, tmp
     (tmp_path / "mine.json").write_text(json.dumps(plan))
     path = str(finished_run / "spec.toml")
     assert main(["finetune", path, "--plan", str(tmp_path / "mine.json"), *overrides]) == 0
+    # The summary tells of this plan at once, and of no other beside it.
+    summary = json.loads((copy / "summary.json").read_text())
+    assert summary["searched"]["mean_weight_bits"] > 8 and "uniform" not in summary
     assert main(["export", path, *overrides]) == 0
     assert Plan.from_json(json.loads((copy / "plan.json").read_text())) == Plan.from_json(plan)
     assert measure(pqsearch.load(copy), (1, 8, 8))["weight_bits"] > 8
