@@ -31,14 +31,14 @@ def apply_plan(plan_file: str | Path, spec: Spec, out: str | Path) -> dict[str, 
     Accuracies are of the select slice: test images are for what is reported at the end. Raises `UserError` for a plan of another
     network, naming the first layer or group that differs, for a spec without `model.weights`, and for a folder in use.
     """
-    read_recipe(plan_file)  # before the data are
+    plan, _ = read_recipe(plan_file)
     if spec.model.weights is None:
         raise UserError("model.weights: is required to apply a plan, got nothing; name the state dict to compress")
     folder = Path(out)
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"--out {out}: is not empty; give a new folder")
     prepared = prepare(spec)
-    plan = plan_of(plan_file, prepared.info)
+    _check(plan, plan_file, prepared.info)
     set_threads(spec.workers.count * spec.workers.cpus)
     device = pick(spec.workers.gpus)
     with tempfile.TemporaryDirectory() as scratch:
@@ -68,9 +68,13 @@ def apply_plan(plan_file: str | Path, spec: Spec, out: str | Path) -> dict[str, 
 def plan_of(plan_file: str | Path, info: ModelInfo) -> Plan:
     """A plan file for this network. Raises `UserError` for one of another."""
     plan, _ = read_recipe(plan_file)
+    _check(plan, plan_file, info)
+    return plan
+
+
+def _check(plan: Plan, plan_file: str | Path, info: ModelInfo) -> None:
     if problem := plan_problem(plan, info):
         raise UserError(f"{plan_file}: {problem}")
-    return plan
 
 
 def plan_problem(plan: Plan, info: ModelInfo) -> str | None:

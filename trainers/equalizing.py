@@ -21,12 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainers.coupling import LAYERS
-from trainers.merging import Graph, replace
+from trainers.merging import TOLERANCE, Graph, replace
 
 Layer = nn.Conv2d | nn.Linear
 
-#: Relative difference that rounding leaves in float64.
-TOLERANCE = 1e-9
 #: How much larger than its outputs what a layer gives is made, for trying what follows it.
 FAR = 1e3
 #: Rounds over all pairs; after so many, sizes hardly change any more.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,18 +110,18 @@ def _missed(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, str]:
             exact, images, tolerance = exact.float(), images.float(), SINGLE_TOLERANCE
             wanted = exact(images)
 
-    def same(but: Collection[str]) -> bool:
+    def same(merged: Merged) -> bool:
         with torch.no_grad():
-            found = _merged(exact, input_shape, dict.fromkeys(but, "")).model(images)
+            found = merged.model(images)
         return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
 
-    names = _merged(exact, input_shape, {}).into
-    if not names or same(()):
+    whole = _merged(exact, input_shape, {})
+    if not whole.into or same(whole):
         return {}
     return {
         name: f"cannot go into {into} without a change: something reads between them where no gradients go"
-        for name, into in names.items()
-        if not same(names.keys() - {name})
+        for name, into in whole.into.items()
+        if not same(_merged(exact, input_shape, dict.fromkeys(whole.into.keys() - {name}, "")))
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ class Segment:
 
         def value(node: fx.Node) -> Any:
             # One parameter may be read in several segments.
-            return _attribute(self._module, node) if node.op == "get_attr" else values[node]
+            return attrgetter(str(node.target))(self._module) if node.op == "get_attr" else values[node]
 
         for node in self._nodes:
             values[node] = _run(self._module, node, *fx.node.map_arg((node.args, node.kwargs), value))
@@ -229,8 +230,3 @@ def _run(module: fx.GraphModule, node: fx.Node, arguments: Any, named: Any) -> A
         return getattr(own, str(node.target))(*others, **named)
     function: Callable[..., Any] = node.target  # type: ignore[assignment]
     return function(*arguments, **named)
-
-
-def _attribute(module: fx.GraphModule, node: fx.Node) -> Any:
-    owner, _, name = str(node.target).rpartition(".")
-    return getattr(module.get_submodule(owner), name)
