@@ -60,7 +60,7 @@ class Leases:
         """
         self.claim(seat, holding)
         mine = self._held.get(seat, {})
-        found = [key for key in mine if key not in holding][:number]
+        found = [key for key in mine if key not in holding and self._has_room(seat, key)][:number]
         while more and len(found) < number:
             task = self._next(seat) if self.free_for(seat) else self._kept_for(seat)
             if task is None:
@@ -76,6 +76,9 @@ class Leases:
         self._holders[key] = seat
         mine = self._held.setdefault(seat, {})
         mine[key] = None
+        gpu = self._shares.get(seat)
+        if gpu is not None and self._state.tasks[key].crowded:
+            self._keep_free(gpu, key)
         return mine
 
     def free_for(self, seat: str) -> bool:
@@ -95,8 +98,7 @@ class Leases:
         holder = self._holders.pop(key, None)
         if holder is not None:
             del self._held[holder][key]
-        if key in self._kept.values():
-            self._kept = {gpu: kept for gpu, kept in self._kept.items() if kept != key}
+        self._keep_free(None, key)
 
     def give_back(self, seat: str) -> list[Key]:
         """All that a seat holds waits again; nobody sits there."""
@@ -138,8 +140,20 @@ class Leases:
         if not task.crowded or gpu is None:
             return True
         if key not in self._kept.values():
-            self._kept[gpu] = key
+            self._keep_free(gpu, key)
         return self._kept.get(gpu) == key and self._idle(gpu)
+
+    def _has_room(self, seat: str, key: Key) -> bool:
+        """Whether a seat may begin what it holds: with a GPU for itself, if that is what it needs."""
+        gpu = self._shares.get(seat)
+        return gpu is None or not self._state.tasks[key].crowded or self._idle(gpu, but=key)
+
+    def _keep_free(self, gpu: str | None, key: Key) -> None:
+        """From here on that GPU is kept for a task, and no other one; None keeps none for it any more."""
+        if key in self._kept.values():
+            self._kept = {other: kept for other, kept in self._kept.items() if kept != key}
+        if gpu is not None:
+            self._kept[gpu] = key
 
     def _kept_for(self, seat: str) -> Task | None:
         """The task that a seat's GPU is kept free for, once it is free."""
@@ -152,8 +166,10 @@ class Leases:
             return None
         return self._state.open[key] if self._idle(gpu) else None
 
-    def _idle(self, gpu: str) -> bool:
-        return not any(self._held.get(seat) for seat, shares in self._shares.items() if shares == gpu)
+    def _idle(self, gpu: str, but: Key | None = None) -> bool:
+        """Whether nobody is at anything there, `but` at this; unknown, that is no, until all have said what they hold."""
+        held = (key for seat, shares in self._shares.items() if shares == gpu for key in self._held.get(seat, ()))
+        return not self._claims and all(key == but for key in held)
 
     def _first(self) -> Task | None:
         while self._state.opened_tasks:

@@ -43,12 +43,13 @@ SEATS_PER_AHEAD, MANY_SEATS = 8, 256
 
 @dataclass(frozen=True)
 class Call:
-    """A seat hands in results and asks for up to `number` items beside those it is `holding`."""
+    """A seat, which `shares` that GPU, hands in results and asks for up to `number` items beside those it is `holding`."""
 
     seat: str
     results: Sequence[Result] = ()
     number: int = 0
     holding: Sequence[Key] = ()
+    shares: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,11 @@ class Study:
         if self._winding_up:
             return [Wait()] * len(calls)
         asking = [call for call in calls if call.number and not self._seats.is_lost(call.seat)]
-        given = self._hand(asking)
+        for call in asking:
+            self._leases.sit(call.seat, call.shares)
+        # Of calls that came in together one may say that its seat is at something, and a later one what came of it.
+        over = {(call.seat, (result.id, result.repeat)) for call in calls for result in call.results}
+        given = self._hand(asking, over)
         short = sum(
             call.number - len(keys)
             for call, keys in zip(asking, given, strict=True)
@@ -157,7 +162,7 @@ class Study:
         if self.aborted or self._state.finished:
             return [Finished()] * len(calls)
         if more:
-            given = self._hand(asking)
+            given = self._hand(asking, over)
         found = {id(call): keys for call, keys in zip(asking, given, strict=True)}
         return [[self._item(self._state.tasks[key]) for key in found.get(id(call), ())] or Wait() for call in calls]
 
@@ -373,10 +378,13 @@ class Study:
         if not self._state.counts["running"] and self._told.held:
             self._commit(self._halving.at_barrier())
 
-    def _hand(self, calls: Sequence[Call]) -> list[list[Key]]:
-        """What each caller is given of the tasks that wait; nothing new once the hours are over."""
+    def _hand(self, calls: Sequence[Call], over: Collection[tuple[str, Key]]) -> list[list[Key]]:
+        """What each caller is given of the tasks that wait; nothing new once the hours are over. What is `over` no seat holds."""
         more = self._state.stopped != "hours" and not (self._leases.waits() and self._out_of_time())
-        return [self._leases.hand(call.seat, call.number, call.holding, more) for call in calls]
+        holding = [[key for key in call.holding if (call.seat, key) not in over] for call in calls]
+        return [
+            self._leases.hand(call.seat, call.number, keys, more) for call, keys in zip(calls, holding, strict=True)
+        ]
 
     def _out_of_time(self) -> bool:
         """Whether the hours are over; what was begun is then finished, and nothing else begins."""

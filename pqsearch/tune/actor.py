@@ -21,6 +21,7 @@ from pqsearch.run_dir import RunDirectory
 from pqsearch.settling import Settling
 from pqsearch.spec import Spec, parse_spec
 from pqsearch.study import Answer, Call, Study
+from pqsearch.study_fold import Key
 from pqsearch.study_metrics import Meter
 from pqsearch.tune.metrics import Exported
 
@@ -69,14 +70,14 @@ class StudyService:
         self._study.join(seat, incarnation, capacity)
 
     async def exchange(
-        self, seat: str, results: list[Result], number: int, holding: list[tuple[int, int]]
+        self, seat: str, results: list[Result], number: int, holding: list[Key], shares: str | None
     ) -> dict[str, Any]:
         """`{"state": "items" | "wait" | "finished", "items": [...]}`, once what was handed in is on disk.
 
         Callers that arrive while others are served are served together: one commit for all.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._calls.append((Call(seat, results, number, holding), answer))
+        self._calls.append((Call(seat, results, number, holding, shares), answer))
         if len(self._calls) == 1:
             asyncio.get_running_loop().call_soon(self._serve)
         found = await answer
@@ -115,7 +116,7 @@ class StudyService:
         self._watch(seat, worker)
         return self._study.state.epoch
 
-    async def claim(self, epoch: int, seat: str, incarnation: str, holding: list[tuple[int, int]]) -> None:
+    async def claim(self, epoch: int, seat: str, incarnation: str, holding: list[Key]) -> None:
         """What a worker held when it noticed that epoch; sent again to a later one it says nothing."""
         if epoch == self._study.state.epoch:
             self._study.claim(seat, incarnation, holding)

@@ -97,7 +97,7 @@ class Worker(tune.Trainable):
         ray.get(self.study.leave.remote(self.seat, self.incarnation, "the worker ended"))
 
     def _begin(self, results: Sequence[Result], number: int, holding: Sequence[Key]) -> Callable[[], dict[str, Any]]:
-        answer = self.study.exchange.remote(self.seat, list(results), number, list(holding))
+        answer = self.study.exchange.remote(self.seat, list(results), number, list(holding), self.shares)
         return lambda: ray.get(answer)
 
     def load(self, config: dict[str, Any]) -> Any:

@@ -98,6 +98,45 @@ def test_a_gpu_is_not_kept_for_what_has_ended_elsewhere_or_by_those_who_are_gone
     assert leases.hand("a", 2) == [(1, 0), (2, 0)]
 
 
+def test_who_says_late_that_it_holds_what_needs_a_gpu_for_itself_waits_for_the_others_too() -> None:
+    state = _state((0, 0), (1, 0), (2, 0))
+    leases = _sharing(state, a="gpu 0", b="gpu 0")
+    assert leases.hand("a", 1) + leases.hand("b", 1) == [(0, 0), (1, 0)]
+    state.tasks[0, 0].suspect = state.tasks[0, 0].crowded = True
+    leases.put_back((0, 0))
+    assert leases.hand("a", 1, [(0, 0)]) == [], "asked while it was still at it"
+    assert leases.hand("a", 1) == [], "b is at work"
+    assert leases.hand("b", 1, [(1, 0)]) == []
+    del state.open[1, 0]
+    leases.end((1, 0))
+    assert leases.hand("b", 1) == []
+    assert leases.hand("a", 1) == [(0, 0)]
+
+
+def test_a_gpu_stays_with_what_needs_it_for_itself_when_the_study_begins_anew() -> None:
+    state = _state((0, 0), (1, 0), (2, 0))
+    state.tasks[0, 0].suspect = state.tasks[0, 0].crowded = True
+    leases = _sharing(state, a="gpu 0", b="gpu 0", c="gpu 1")
+    leases.keep()
+    leases.claim("a", [(0, 0)])
+    state.tasks[3, 0] = state.open[3, 0] = Task(3, 0)
+    state.opened_tasks.append((3, 0))
+    assert leases.hand("b", 1) == [], "a has the GPU for itself"
+    assert leases.hand("c", 1) == [(3, 0)]
+
+
+def test_a_gpu_counts_as_used_while_nobody_knows_who_is_at_work_there() -> None:
+    state = _state((0, 0), (1, 0))
+    state.tasks[0, 0].suspect = state.tasks[0, 0].crowded = True
+    leases = _sharing(state, a="gpu 0", b="gpu 0")
+    leases.keep()
+    leases.put_back((0, 0))
+    assert leases.hand("a", 1) == [], "b may be at the other one"
+    leases.expect(["a", "b"])
+    leases.claim("b", [])
+    assert leases.hand("a", 1) == [(0, 0)]
+
+
 def test_a_study_that_begins_anew_leaves_seats_what_they_hold() -> None:
     leases = Leases(_state((0, 0), (1, 0), (2, 0)))
     assert leases.hand("b", 1, [(0, 0), (1, 0)]) == [(2, 0)]

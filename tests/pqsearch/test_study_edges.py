@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,23 +209,6 @@ def test_a_worker_that_falls_silent_before_it_sat_down_counts_as_a_failed_set_up
     assert study.aborted == (
         "a could not work 3 times: gave no sign of life for 60 s; mend that, then the same command continues"
     )
-
-
-def test_what_ran_out_of_a_share_of_a_gpu_is_tried_once_more_with_a_whole_one(tmp_path: Path) -> None:
-    study, _ = _open(tmp_path / "j", Settings(evaluations=4))
-    for seat in "ab":
-        study.join(seat, seat, {"shares": "gpu 0"})
-    (item,) = _items(study, "a")
-    full = Result(item.id, 0, 0, None, None, {}, failure="out of memory: 2 GB", crowded=True)
-    study.report("a", [full])
-    assert read_study(tmp_path / "j").tasks == study.state.tasks
-    assert _items(study, "a") == [replace(item, alone=True)]
-    assert isinstance(study.ask("b"), Wait)
-    study.report("a", [full])
-    row = study.candidates()[0]
-    assert (row["state"], row["failure"]) == ("failed", "out of memory: 2 GB")
-    assert not _items(study, "b")[0].alone
-    assert _count(tmp_path / "j", "died") == 1
 
 
 def test_what_a_dead_worker_left_comes_before_anything_new_is_asked(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_two_runs_of_one_study_in_one_ray_have_an_actor_each_that_says_whose_it_
 
 
 def _answer(study: Any, seat: str, holding: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    answer = ray.get(study.exchange.remote(seat, [], 1, holding))
+    answer = ray.get(study.exchange.remote(seat, [], 1, holding, None))
     return [(item.id, item.repeat) for item in answer["items"]]
 
 
