@@ -59,27 +59,27 @@ class Leases:
         of, then, if there may be `more`, others. What it holds without having been handed it here it claims.
         """
         self.claim(seat, holding)
-        mine = self._held.get(seat, {})
-        found = [key for key in mine if key not in holding and self._has_room(seat, key)][:number]
+        unknown = [key for key in self._held.get(seat, ()) if key not in holding]
+        for key in unknown:
+            if not self._has_room(seat, key):
+                self.put_back(key)  # with others at work it would be blamed for what they use
+        found = [key for key in unknown if key in self._holders][:number]
         while more and len(found) < number:
             task = self._next(seat) if self.free_for(seat) else self._kept_for(seat)
             if task is None:
                 break
             key = task.id, task.repeat
-            mine = self._give(seat, key)
+            self._give(seat, key)
             found.append(key)
         return found
 
-    def _give(self, seat: str, key: Key) -> dict[Key, None]:
-        """All that a seat holds with one more."""
+    def _give(self, seat: str, key: Key) -> None:
         self._claims.take(key)
         self._holders[key] = seat
-        mine = self._held.setdefault(seat, {})
-        mine[key] = None
+        self._held.setdefault(seat, {})[key] = None
         gpu = self._shares.get(seat)
         if gpu is not None and self._state.tasks[key].crowded:
             self._keep_free(gpu, key)
-        return mine
 
     def free_for(self, seat: str) -> bool:
         """Whether a seat may be given something: not while it holds what may take it down, or its GPU is another's."""

@@ -109,8 +109,24 @@ def test_who_says_late_that_it_holds_what_needs_a_gpu_for_itself_waits_for_the_o
     assert leases.hand("b", 1, [(1, 0)]) == []
     del state.open[1, 0]
     leases.end((1, 0))
-    assert leases.hand("b", 1) == []
+    assert leases.hand("b", 1) == [(0, 0)]
+    assert leases.hand("a", 1) == []
+
+
+def test_two_that_need_the_same_gpu_for_themselves_have_it_one_after_the_other_whoever_says_late_to_hold_them() -> None:
+    state = _state((0, 0), (1, 0), (2, 0))
+    for key in [(0, 0), (1, 0)]:
+        state.tasks[key].suspect = state.tasks[key].crowded = True
+    leases = _sharing(state, a="gpu 0", b="gpu 0")
+    leases.claim("a", [(0, 0)])
+    leases.claim("b", [(1, 0)])
+    assert leases.hand("a", 1) == []
+    assert leases.hand("b", 1) == [(1, 0)]
+    assert leases.hand("a", 1) == []
+    del state.open[1, 0]
+    leases.end((1, 0))
     assert leases.hand("a", 1) == [(0, 0)]
+    assert leases.hand("b", 1) == []
 
 
 def test_a_gpu_stays_with_what_needs_it_for_itself_when_the_study_begins_anew() -> None:
