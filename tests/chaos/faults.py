@@ -21,7 +21,7 @@ INTERRUPTED = "interrupted: nothing finished is lost; the same command continues
 #: The last line of a command whose Ray has died under it.
 RAY_DIED = "the same command continues"
 #: How long a fault waits for somebody to hit.
-HIT_SECONDS = 120.0
+HIT_SECONDS = 400.0
 
 
 Strike = Callable[[SearchProcess, Path, random.Random], None]

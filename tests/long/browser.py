@@ -18,7 +18,7 @@ COMMAND = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 #: What a machine under load may take for anything.
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS = 400.0
 POLL_SECONDS = 0.2
 
 

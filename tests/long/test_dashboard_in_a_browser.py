@@ -13,6 +13,7 @@ from tests.conftest import write_spec
 from tests.long.browser import Tab, tab
 from tests.pqsearch.dashboard.serving import ROOT, serving
 from tests.pqsearch.dashboard.small_study import begin, search
+from tests.waiting import MOST_SECONDS
 
 pytestmark = pytest.mark.long
 
@@ -72,7 +73,7 @@ def test_a_narrow_window_has_one_column_and_does_not_scroll_sideways(tmp_path: P
 
 def test_a_search_that_runs_moves_the_page(tmp_path: Path) -> None:
     """A real search on a real Ray, from another process."""
-    spec = write_spec(tmp_path, study__evaluations=12)
+    spec = write_spec(tmp_path, study__evaluations=24)
     journal = tmp_path / "run" / "journal.jsonl"
 
     async def look() -> None:
@@ -95,8 +96,8 @@ def test_a_search_that_runs_moves_the_page(tmp_path: Path) -> None:
 
     command = [sys.executable, "-m", "pqsearch", "search", str(spec)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as searching:
-        asyncio.run(asyncio.wait_for(look(), 900))
-        assert searching.wait(timeout=120) == 0
+        asyncio.run(asyncio.wait_for(look(), MOST_SECONDS))
+        assert searching.wait(timeout=MOST_SECONDS) == 0
 
 
 def test_a_page_that_lost_its_server_says_so_and_comes_back_by_itself(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.long.browser import COMMAND
+from tests.waiting import MOST_SECONDS
 
 pytestmark = pytest.mark.long
 
@@ -21,7 +22,7 @@ def _title(finished_run: Path, folder: Path, script: str) -> str:
     )
     done = subprocess.run(
         [*COMMAND, "--virtual-time-budget=10000", f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
+        capture_output=True, text=True, check=True, timeout=MOST_SECONDS,
     )  # fmt: skip
     return done.stdout[done.stdout.index("<title>") + 7 : done.stdout.index("</title>")]
 

@@ -24,7 +24,7 @@ from tests.long.misbehaving import Light
 pytestmark = pytest.mark.long
 
 WORKERS = 4
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 400
 BIG, HUGE = 5, 9
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from pqsearch.study import read_study
 from tests.chaos.ledger import Ledger, begun_by, started
 from tests.conftest import write_spec
+from tests.waiting import MOST_SECONDS, until
 
 pytestmark = pytest.mark.long
 
@@ -42,9 +42,7 @@ def test_the_search_survives_its_workers(tmp_path: Path) -> None:
     ledger, killed = Ledger(run), set()
     try:
         for wanted in (8, 30):
-            deadline = time.monotonic() + 240
-            while len(started(run)) < wanted and time.monotonic() < deadline and process.poll() is None:
-                time.sleep(0.1)
+            until(lambda wanted=wanted: len(started(run)) >= wanted or process.poll() is not None)
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
             workers = [
                 child
@@ -55,7 +53,7 @@ def test_the_search_survives_its_workers(tmp_path: Path) -> None:
             ledger.look()
             killed.add(workers[0].pid)
             os.kill(workers[0].pid, signal.SIGKILL)
-        _, errors = process.communicate(timeout=400)
+        _, errors = process.communicate(timeout=MOST_SECONDS)
     finally:
         process.kill()
         process.wait()
@@ -78,12 +76,10 @@ def test_an_interrupted_search_says_so_and_the_same_command_continues(tmp_path: 
     command = [sys.executable, "-m", "pqsearch", "search", str(spec)]
     for number in (signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        before = len(started(run)) if (run / "logs").is_dir() else 0
-        deadline = time.monotonic() + 120
-        while (not (run / "logs").is_dir() or len(started(run)) < before + 2) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        before = len(started(run))
+        until(lambda before=before: len(started(run)) >= before + 2)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=MOST_SECONDS)
         assert process.returncode == 130, errors
         assert "interrupted: nothing finished is lost" in errors
         assert "Traceback" not in errors
@@ -105,13 +101,11 @@ def test_a_second_process_is_refused_while_the_first_one_searches(tmp_path: Path
     command = [sys.executable, "-m", "pqsearch", "search", str(spec)]
     first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
-        while not list((run / "logs").glob("started-*.jsonl")) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        until(lambda: list((run / "logs").glob("started-*.jsonl")))
         second = subprocess.run(command, capture_output=True, text=True, check=False)
         assert second.returncode == 2
         assert f"in use by process {first.pid}" in second.stderr
         assert "Traceback" not in second.stderr
     finally:
         first.send_signal(signal.SIGINT)
-        first.wait(timeout=120)
+        first.wait(timeout=MOST_SECONDS)
