@@ -120,7 +120,8 @@ def metered(model: nn.Module, prepared: Prepared, plan: Plan | None) -> Metered:
 
 def _uncounted(model: nn.Module, rows: Sequence[LayerCosts]) -> list[str]:
     """With the kind of each."""
-    counted, light = {row.name for row in rows}, (*NORMS, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
+    counted = {row.name for row in rows}
+    light = (*NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
     return [
         f"{name or 'the network itself'} ({type(module).__name__})"
         for name, module in model.named_modules()

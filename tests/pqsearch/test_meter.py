@@ -65,10 +65,10 @@ class Net(nn.Module):
         super().__init__()
         self.conv, self.norm, self.up = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 8, 2)
         self.wave, self.linear = nn.Conv1d(8, 8, 3), nn.Linear(8, classes)
-        self.act, self.scale = nn.PReLU(), nn.Parameter(torch.ones(1))
+        self.act, self.each, self.scale = nn.PReLU(), nn.InstanceNorm2d(8, affine=True), nn.Parameter(torch.ones(1))
 
     def forward(self, x):
-        return self.linear(self.scale * self.wave(self.act(self.up(self.norm(self.conv(x)))).flatten(2)).mean(2))
+        return self.linear(self.scale * self.wave(self.act(self.up(self.each(self.norm(self.conv(x))))).flatten(2)).mean(2))
 
 def make(classes):
     return Net(classes)
