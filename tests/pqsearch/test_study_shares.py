@@ -78,6 +78,15 @@ def test_a_result_outruns_what_its_worker_said_before_that_it_was_at(path: Path)
     assert not _items(study, "a", GPU)
 
 
+def test_what_a_worker_has_handed_in_is_not_its_own_any_more_when_it_ends(path: Path) -> None:
+    study, _, item, _ = _of_two(path)
+    asked = Call("a", number=1, holding=[(item.id, item.repeat)], shares=GPU)
+    study.exchange([asked, Call("a", [_full(item)])])
+    study.leave("a", "a", "killed", died=True)
+    assert study.state.tasks[item.id, item.repeat].deaths == 0
+    assert study.load().running == 1, "b's"
+
+
 def test_who_speaks_to_a_study_that_has_begun_anew_says_itself_what_gpu_it_shares(path: Path) -> None:
     study, journal, item, other = _of_two(path)
     study.report("b", [_done(other)])
