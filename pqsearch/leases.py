@@ -98,7 +98,7 @@ class Leases:
         holder = self._holders.pop(key, None)
         if holder is not None:
             del self._held[holder][key]
-        self._keep_free(None, key)
+        self._keep_none(key)
 
     def give_back(self, seat: str) -> list[Key]:
         """All that a seat holds waits again; nobody sits there."""
@@ -148,12 +148,14 @@ class Leases:
         gpu = self._shares.get(seat)
         return gpu is None or not self._state.tasks[key].crowded or self._idle(gpu, but=key)
 
-    def _keep_free(self, gpu: str | None, key: Key) -> None:
-        """From here on that GPU is kept for a task, and no other one; None keeps none for it any more."""
+    def _keep_free(self, gpu: str, key: Key) -> None:
+        """From here on that GPU is kept for a task, and no other one."""
+        self._keep_none(key)
+        self._kept[gpu] = key
+
+    def _keep_none(self, key: Key) -> None:
         if key in self._kept.values():
-            self._kept = {other: kept for other, kept in self._kept.items() if kept != key}
-        if gpu is not None:
-            self._kept[gpu] = key
+            self._kept = {gpu: kept for gpu, kept in self._kept.items() if kept != key}
 
     def _kept_for(self, seat: str) -> Task | None:
         """The task that a seat's GPU is kept free for, once it is free."""

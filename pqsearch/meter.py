@@ -21,7 +21,7 @@ from pqsearch.spec import Spec, load_spec
 from pqsearch.tables import text_table
 from trainers.baseline import initial_model
 from trainers.compress import compress
-from trainers.coupling import NORMS
+from trainers.heads import SHAPELESS
 from trainers.measure import LayerCosts, measure_layers, totals
 
 #: What is said of a layer, in this order.
@@ -121,7 +121,7 @@ def metered(model: nn.Module, prepared: Prepared, plan: Plan | None) -> Metered:
 def _uncounted(model: nn.Module, rows: Sequence[LayerCosts]) -> list[str]:
     """With the kind of each."""
     counted = {row.name for row in rows}
-    light = (*NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
+    light = (*SHAPELESS, nn.InstanceNorm1d)
     return [
         f"{name or 'the network itself'} ({type(module).__name__})"
         for name, module in model.named_modules()

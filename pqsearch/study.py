@@ -381,9 +381,11 @@ class Study:
     def _hand(self, calls: Sequence[Call], over: Collection[tuple[str, Key]]) -> list[list[Key]]:
         """What each caller is given of the tasks that wait; nothing new once the hours are over. What is `over` no seat holds."""
         more = self._state.stopped != "hours" and not (self._leases.waits() and self._out_of_time())
-        holding = [[key for key in call.holding if (call.seat, key) not in over] for call in calls]
         return [
-            self._leases.hand(call.seat, call.number, keys, more) for call, keys in zip(calls, holding, strict=True)
+            self._leases.hand(
+                call.seat, call.number, [key for key in call.holding if (call.seat, key) not in over], more
+            )
+            for call in calls
         ]
 
     def _out_of_time(self) -> bool:

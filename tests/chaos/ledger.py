@@ -67,6 +67,13 @@ def begun_by(run: Path, pids: Collection[int]) -> set[Key]:
     return {(row["id"], row["rung"], row["repeat"]) for row in _rows(run) if row["pid"] in pids}
 
 
+def held_at_an_end(run: Path) -> set[Key]:
+    """What workers held when they ended, in a search of one rung."""
+    return {
+        (event["id"], 0, event["repeat"]) for event in read_events(run / "journal.jsonl") if event["type"] == "died"
+    }
+
+
 def _rows(run: Path) -> list[dict[str, Any]]:
     files = (run / "logs").glob("started-*.jsonl")
     return [json.loads(line) for path in files for line in path.read_text().splitlines()]

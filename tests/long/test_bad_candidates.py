@@ -12,7 +12,7 @@ from pqsearch.run_dir import RunDirectory
 from pqsearch.spec import load_spec
 from pqsearch.study import read_study
 from pqsearch.tune.driver import search
-from tests.chaos.ledger import started
+from tests.chaos.ledger import held_at_an_end, started
 from tests.conftest import write_spec
 from tests.long.misbehaving import CULPRITS, DEADLY, FAILURES, Misbehaving
 
@@ -43,8 +43,7 @@ def test_each_fails_with_its_reason_and_everybody_else_is_evaluated_once(tmp_pat
         # Twice alone, and before that perhaps among others that it was handed out with.
         assert begun[id, 0, 0] in (2, 3)
     again = {key for key, number in begun.items() if number > 1 and key[0] not in deadly}
-    held = {(event["id"], 0, event["repeat"]) for event in run.journal.read_events() if event["type"] == "died"}
-    assert again <= held, "only what a worker held when it ended may be begun again"
+    assert again <= held_at_an_end(run.path), "only what a worker held when it ended may be begun again"
     acknowledged = Counter(
         (row["id"], entry["rung"], entry["repeat"]) for row in study.candidates() for entry in row["measurements"]
     )

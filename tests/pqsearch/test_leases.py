@@ -15,6 +15,11 @@ def _state(*keys: tuple[int, int]) -> Fold:
     return state
 
 
+def _end(state: Fold, leases: Leases, key: tuple[int, int]) -> None:
+    del state.open[key]
+    leases.end(key)
+
+
 def test_probes_come_first_then_the_oldest_candidates() -> None:
     leases = Leases(_state((3, 0), (0, 1), (0, 0), (-1, 0)))
     assert leases.hand("a", 4) == [(-1, 0), (0, 0), (0, 1), (3, 0)]
@@ -72,12 +77,10 @@ def test_what_found_its_share_too_small_gets_a_gpu_once_nobody_else_uses_it() ->
     assert leases.hand("a", 1) == [], "b is at work"
     assert leases.hand("b", 1, [(1, 0)]) == [], "and is given nothing more meanwhile"
     assert leases.hand("c", 1) == [(2, 0)], "which does not concern another GPU"
-    del state.open[1, 0]
-    leases.end((1, 0))
+    _end(state, leases, (1, 0))
     assert leases.hand("b", 2) == [(0, 0)]
     assert leases.hand("a", 1) == []
-    del state.open[0, 0]
-    leases.end((0, 0))
+    _end(state, leases, (0, 0))
     assert leases.hand("a", 1) == [(3, 0)]
 
 
@@ -92,8 +95,7 @@ def test_a_gpu_is_not_kept_for_what_has_ended_elsewhere_or_by_those_who_are_gone
     leases.give_back("b")
     leases.sit("c", None)
     assert leases.hand("c", 3) == [(0, 0)], "a whole GPU of its own"
-    del state.open[0, 0]
-    leases.end((0, 0))
+    _end(state, leases, (0, 0))
     leases.sit("a", "gpu 0")
     assert leases.hand("a", 2) == [(1, 0), (2, 0)]
 
@@ -107,8 +109,7 @@ def test_who_says_late_that_it_holds_what_needs_a_gpu_for_itself_waits_for_the_o
     assert leases.hand("a", 1, [(0, 0)]) == [], "asked while it was still at it"
     assert leases.hand("a", 1) == [], "b is at work"
     assert leases.hand("b", 1, [(1, 0)]) == []
-    del state.open[1, 0]
-    leases.end((1, 0))
+    _end(state, leases, (1, 0))
     assert leases.hand("b", 1) == [(0, 0)]
     assert leases.hand("a", 1) == []
 
@@ -123,8 +124,7 @@ def test_two_that_need_the_same_gpu_for_themselves_have_it_one_after_the_other_w
     assert leases.hand("a", 1) == []
     assert leases.hand("b", 1) == [(1, 0)]
     assert leases.hand("a", 1) == []
-    del state.open[1, 0]
-    leases.end((1, 0))
+    _end(state, leases, (1, 0))
     assert leases.hand("a", 1) == [(0, 0)]
     assert leases.hand("b", 1) == []
 
@@ -189,8 +189,7 @@ def test_what_is_over_or_comes_after_the_new_beginning_is_not_kept() -> None:
     state = _state((0, 0), (1, 0))
     leases = Leases(state)
     leases.keep()
-    del state.open[0, 0]
-    leases.end((0, 0))
+    _end(state, leases, (0, 0))
     assert len(leases) == 1
     state.tasks[2, 0] = state.open[2, 0] = Task(2, 0)
     state.opened_tasks.append((2, 0))
@@ -203,7 +202,6 @@ def test_what_has_ended_is_nobodys() -> None:
     state = _state((0, 0))
     leases = Leases(state)
     leases.hand("a", 1)
-    del state.open[0, 0]
-    leases.end((0, 0))
+    _end(state, leases, (0, 0))
     assert len(leases) == 0
     assert leases.hand("a", 1) == []
