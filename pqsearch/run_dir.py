@@ -57,6 +57,19 @@ def write_atomically(path: Path, content: str | bytes, *, private: bool = False)
         raise
 
 
+def append_line(path: Path, line: str) -> None:
+    """The whole line or nothing of it, whatever the disk refuses; the file has one writer."""
+    data = f"{line}\n".encode()
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            while data:  # a disk that fills up takes a part, and says why only when asked to take the rest
+                data = data[file.write(data) :]
+        except OSError:
+            file.truncate(before)
+            raise
+
+
 def is_run(target: str | Path) -> bool:
     """Whether a command that takes a run directory or a spec is given the former."""
     return is_url(target) or Path(target).is_dir()

@@ -16,7 +16,7 @@ import ray
 from ray import tune
 
 from pqsearch.plan import Item, Result
-from pqsearch.run_dir import RunDirectory
+from pqsearch.run_dir import RunDirectory, append_line
 from pqsearch.spec import parse_spec
 from pqsearch.study_fold import Key
 from pqsearch.tune.beats import Beats
@@ -195,8 +195,7 @@ def _note_start(path: Path, seat: str, item: Item, recomputed: bool) -> None:
     """Write down that an evaluation begins, before it does: what was paid for can be counted from outside."""
     row = {"seat": seat, "id": item.id, "rung": item.rung, "repeat": item.repeat, "plan": item.plan.hash}
     row |= {"pid": os.getpid(), **({"recomputed": True} if recomputed else {})}
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    append_line(path, json.dumps(row))
 
 
 def _row(result: Result) -> dict[str, Any]:

@@ -76,4 +76,6 @@ def held_at_an_end(run: Path) -> set[Key]:
 
 def _rows(run: Path) -> list[dict[str, Any]]:
     files = (run / "logs").glob("started-*.jsonl")
-    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    lines = [line for path in files for line in path.read_text().splitlines(keepends=True)]
+    # One without its end is being written: what it says has not begun.
+    return [json.loads(line) for line in lines if line.endswith("\n")]

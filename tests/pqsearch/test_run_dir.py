@@ -16,7 +16,7 @@ from pqsearch.cli import main
 from pqsearch.errors import UserError
 from pqsearch.journal.lock import Lock
 from pqsearch.journal.place import DatabasePlace, FilePlace
-from pqsearch.run_dir import RunDirectory, write_atomically
+from pqsearch.run_dir import RunDirectory, append_line, write_atomically
 from pqsearch.spec import Spec, parse_spec
 from tests.conftest import small_spec
 
@@ -58,6 +58,21 @@ def test_a_pipe_gets_the_content_and_stays_a_pipe(tmp_path: Path) -> None:
     write_atomically(pipe, "content")
     reader.join(10)
     assert pipe.is_fifo() and got == ["content"]
+
+
+def test_a_line_that_finds_no_room_leaves_nothing_of_itself(tmp_path: Path) -> None:
+    """As on a disk that fills up in the middle of it: the system takes 20 bytes and refuses the rest."""
+    path = tmp_path / "lines.jsonl"
+    append_line(path, "a line of 17 byte")
+    script = (
+        "import resource, sys, pathlib, pqsearch.run_dir as it\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))\n"
+        "it.append_line(pathlib.Path(sys.argv[1]), 'another line')"
+    )
+    refused = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert refused.returncode == 1 and refused.stderr.endswith("File too large\n"), refused.stderr
+    append_line(path, "the next")
+    assert path.read_text() == "a line of 17 byte\nthe next\n"
 
 
 def test_the_journal_is_where_the_runs_own_spec_says(tmp_path: Path) -> None:
