@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +15,11 @@ from tests.chaos.journal_faults import flip, tear
 from tests.chaos.ledger import pids
 from tests.chaos.obedient import Orders
 from tests.chaos.processes import SearchProcess
+from tests.waiting import until
 
 INTERRUPTED = "interrupted: nothing finished is lost; the same command continues"
 #: The last line of a command whose Ray has died under it.
 RAY_DIED = "the same command continues"
-#: How long a fault waits for somebody to hit.
-HIT_SECONDS = 400.0
-
 
 Strike = Callable[[SearchProcess, Path, random.Random], None]
 
@@ -101,7 +98,7 @@ def _kill(kind: str, which: int | None = None) -> Strike:
                 return True
             return False
 
-        _until_hit(f"kill a {kind}", kill)
+        until(kill)  # a fault that hits nobody would count as survived; who is to be hit may still be starting
 
     return strike
 
@@ -121,15 +118,7 @@ def _stop_a_worker(search: SearchProcess, run: Path, rng: random.Random) -> None
             return True
         return False
 
-    _until_hit("stop a worker", stop)
-
-
-def _until_hit(what: str, attempt: Callable[[], bool]) -> None:
-    """A fault that hits nobody would count as survived. Who is to be hit may still be starting."""
-    deadline = time.monotonic() + HIT_SECONDS
-    while not attempt():
-        assert time.monotonic() < deadline, f"in {HIT_SECONDS:g} s there was nobody to {what}"
-        time.sleep(0.05)
+    until(stop)
 
 
 def _order(act: str) -> Strike:

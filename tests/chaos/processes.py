@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+from tests.waiting import MOST_SECONDS, until
 
 #: How parts of a search are known by the words of their command lines; which is looked for in this order.
 PARTS = {
@@ -19,9 +21,9 @@ PARTS = {
     "study": ("ray::StudyService",),
     "worker": ("ray::Worker", "ResourceTrainable"),
 }
-#: How long a command may take to notice that a part is gone, and its processes to go after it: Ray's agents try for more than
-#: a minute to tell a GCS that is gone what has happened.
-END_SECONDS, AFTER_SECONDS = 240.0, 180.0
+#: How long the processes of a command may take to go after it: Ray's agents try for more than a minute to tell a GCS that is gone
+#: what has happened.
+AFTER_SECONDS = 180.0
 
 
 class SearchProcess:
@@ -78,9 +80,20 @@ class SearchProcess:
         self._family = list({member.pid: member for member in [*self._family, *found]}.values())
         return [member for member in found if _lives(member)]
 
+    def until(self, condition: Callable[[], object]) -> None:
+        """Returns as soon as `condition` holds; fails if the command ends before."""
+
+        def holds() -> bool:
+            if condition():
+                return True
+            assert self.running, self.log.read_text(errors="replace")[-3000:]
+            return False
+
+        until(holds)
+
     def wait(self) -> int:
         """Until the command ends by itself; its exit code."""
-        return self.process.wait(timeout=END_SECONDS)
+        return self.process.wait(timeout=MOST_SECONDS)
 
     def orphans(self) -> list[str]:
         """Command lines of what is still there after the command, and after the time that it has for going."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,7 @@ def test_a_clock_that_jumps_back_changes_nothing(tmp_path: Path) -> None:
     search, ledger = _under_way(spec, tmp_path / "log.txt", environment={"PYTHONPATH": str(tmp_path / "site")})
     flag.touch()
     try:
-        code = search.process.wait(timeout=400)
+        code = search.wait()
     finally:
         search.end()
     assert code == 0, search.last_line()
@@ -115,11 +114,12 @@ def _spec(folder: Path, run: Path) -> Path:
 def _under_way(spec: Path, log: Path, **how: Any) -> tuple[SearchProcess, Ledger]:
     """A search that has brought its first results."""
     search, ledger = SearchProcess(spec, log, **how), Ledger(Path(load_spec(spec).run_dir))
-    deadline = time.monotonic() + 240
-    while search.running and len(ledger.acknowledged) < 4 and time.monotonic() < deadline:
-        time.sleep(0.1)
+
+    def enough() -> bool:
         ledger.look()
-    assert search.running, search.last_line()
+        return len(ledger.acknowledged) >= 4
+
+    search.until(enough)
     return search, ledger
 
 
@@ -137,7 +137,7 @@ def _fill(path: Path) -> None:
 def _goes_on_to_the_end(spec: Path, ledger: Ledger, log: Path) -> None:
     again = SearchProcess(spec, log)
     try:
-        code = again.process.wait(timeout=400)
+        code = again.wait()
     finally:
         again.end()
     assert code == 0, again.last_line()

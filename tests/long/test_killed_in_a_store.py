@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,16 +17,8 @@ from tests.conftest import write_spec
 from tests.s3 import Bucket
 
 pytestmark = pytest.mark.long
-WAIT_SECONDS = 300.0
 #: More than is through before somebody has looked.
 MANY = 400
-
-
-def _until(condition: Callable[[], bool], search: SearchProcess) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert search.running and time.monotonic() < deadline, search.log.read_text()[-3000:]
-        time.sleep(0.05)
 
 
 def _acknowledged(ledger: Ledger, least: int) -> Callable[[], bool]:
@@ -47,7 +38,7 @@ def test_a_search_that_is_killed_goes_on_where_its_journal_is_and_nowhere_else(
     ledger = Ledger(run.path)
     killed = SearchProcess(spec, tmp_path / "killed.txt")
     try:
-        _until(_acknowledged(ledger, 20), killed)
+        killed.until(_acknowledged(ledger, 20))
     finally:
         killed.end()
     ledger.look()
@@ -63,7 +54,7 @@ def test_a_search_that_is_killed_goes_on_where_its_journal_is_and_nowhere_else(
 
     again = SearchProcess(spec, tmp_path / "again.txt")
     try:
-        _until(_acknowledged(ledger, paid + 10), again)
+        again.until(_acknowledged(ledger, paid + 10))
         assert "goes on there" in again.log.read_text()
         again.process.send_signal(signal.SIGTERM)
         assert again.wait() == 130
