@@ -130,9 +130,7 @@ def stage_line(state: Mapping[str, Any]) -> str:
     stage = state.get("stage", "")
     if stage == "search":
         return search_line(state)
-    words = [stage]
-    if state.get("total") or not state.get("reconstructed"):
-        words.append(f"{_done(state)}/{state.get('total', 0)} {state.get('unit', 'epochs')}")
+    words = [stage, f"{_done(state)}/{state.get('total', 0)} {state.get('unit', 'epochs')}"]
     if state.get("running"):
         words.append(f"running {state['running']}")
     if state.get("role"):

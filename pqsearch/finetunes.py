@@ -146,15 +146,23 @@ def _tell(
     begun: int,
     epochs: int,
 ) -> None:
-    done = heard = 0
+    done, heard = 0.0, 0
     latest: dict[str, Any] = {}
     for job in todo:
-        seen = run.glance(job.folder(run) / "progress.json") or {}
-        done += seen.get("done", 0) if job.role in left else epochs
-        if job.role in left and seen:
+        seen = (run.glance(job.folder(run) / "progress.json") or {}) if job.role in left else {}
+        if seen:
             latest, heard = {**seen, "role": job.role}, heard + 1
+        if job.role not in left:
+            done += epochs or 1
+        elif epochs:
+            done += seen.get("done", 0)
+        elif seen:
+            blocks, of = seen.get("reconstructed", (1, 1))  # what follows the last block says nothing of blocks
+            done += blocks / of
+    # What is reconstructed and not trained is counted by plans.
+    whole = {"total": epochs * len(todo)} if epochs else {"total": len(todo), "unit": "plans"}
     # Of those that were handed to Ray some wait for a free processor.
-    progress({**latest, "stage": "finetune", "done": done, "total": epochs * len(todo), "running": min(begun, heard)})
+    progress({**latest, "stage": "finetune", "done": done, **whole, "running": min(begun, heard)})
 
 
 def _finetune(spec_values: dict[str, Any], run_dir: str, role: str, plan: dict[str, Any] | None) -> dict[str, Any]:

@@ -91,8 +91,11 @@ def test_a_part_of_an_epoch_is_told_in_tenths_and_never_as_more_than_there_is() 
 
 
 def test_a_reconstruction_says_how_many_blocks_are_done() -> None:
-    state = {"stage": "finetune", "done": 0, "total": 0, "role": "searched", "reconstructed": [3, 22]}
-    assert stage_line(state) == "finetune searched reconstructed 3/22 blocks"
+    state = {"stage": "finetune", "done": 0, "total": 2, "role": "searched", "reconstructed": [3, 22]}
+    assert stage_line(state) == "finetune 0/2 epochs searched reconstructed 3/22 blocks"
+    assert stage_line({**state, "done": 3 / 22, "unit": "plans"}) == (
+        "finetune 0.1/2 plans searched reconstructed 3/22 blocks"
+    )
 
 
 def test_a_training_says_how_long_it_will_take_and_a_forecast_that_moves_is_no_line(

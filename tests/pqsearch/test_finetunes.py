@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pqsearch import finetunes
 from pqsearch.finetunes import BASELINE, Job
+from pqsearch.plan import Plan
 from pqsearch.prepare import load_data
 from pqsearch.run_dir import RunDirectory, write_atomically
 from pqsearch.spec import Spec, parse_spec
@@ -96,3 +98,22 @@ def test_what_a_training_has_made_waits_for_a_store_that_is_away(
     assert run.store is not None
     finetunes.hand_in(run.store, f"{FOLDER}/")
     assert f"{FOLDER}/result.json" in s3_bucket.objects()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "seen", "told"),
+    [
+        (0, {"done": 0, "reconstructed": [11, 22]}, {"done": 1.5, "total": 2, "unit": "plans"}),
+        (0, {"done": 0, "accuracy": 0.9}, {"done": 2, "total": 2, "unit": "plans"}),
+        (4, {"done": 3}, {"done": 7, "total": 8}),
+    ],
+)
+def test_what_is_only_reconstructed_is_counted_by_plans_and_their_blocks(
+    tmp_path: Path, epochs: int, seen: dict[str, Any], told: dict[str, Any]
+) -> None:
+    run = RunDirectory(tmp_path)
+    done, under_way = Job("searched", Plan({"conv1": 0.5}, {})), Job("uniform", Plan({"conv1": 0.2}, {}))
+    run.write(under_way.folder(run) / "progress.json", seen)
+    states: list[dict[str, Any]] = []
+    finetunes._tell(states.append, run, [done, under_way], {under_way.role}, 1, epochs)
+    assert states == [{**seen, "role": "uniform", "stage": "finetune", "running": 1, **told}]

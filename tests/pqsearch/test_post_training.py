@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,9 @@ def test_the_whole_chain_and_a_full_fine_tune_of_its_plan(tmp_path: Path, capsys
         space={"weight_bits": [2, 3, 4, 8], "act_bits": [8]}, budgets={"weight_bits": 3.0},
     )  # fmt: skip
     assert main(["ptq", str(spec)]) == 0, capsys.readouterr().err
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("finetune ")]
+    assert told and not [line for line in told if "epochs" in line], "nothing is trained"
+    assert any(re.search(r"([1-9])/\1 plans", line) for line in told), told
     run = tmp_path / "run-ptq"
     summary = json.loads((run / "summary.json").read_text())
     assert summary["searched"]["mean_weight_bits"] <= 3 and "baseline_finetuned" not in summary
