@@ -146,23 +146,24 @@ def _tell(
     begun: int,
     epochs: int,
 ) -> None:
+    each = epochs or 1  # what is reconstructed and not trained is counted by plans
     done, heard = 0.0, 0
     latest: dict[str, Any] = {}
     for job in todo:
-        seen = (run.glance(job.folder(run) / "progress.json") or {}) if job.role in left else {}
-        if seen:
-            latest, heard = {**seen, "role": job.role}, heard + 1
         if job.role not in left:
-            done += epochs or 1
-        elif epochs:
-            done += seen.get("done", 0)
-        elif seen:
-            blocks, of = seen.get("reconstructed", (1, 1))  # what follows the last block says nothing of blocks
-            done += blocks / of
-    # What is reconstructed and not trained is counted by plans.
-    whole = {"total": epochs * len(todo)} if epochs else {"total": len(todo), "unit": "plans"}
+            done += each
+        elif seen := run.glance(job.folder(run) / "progress.json"):
+            latest, heard = {**seen, "role": job.role}, heard + 1
+            done += seen.get("done", 0) if epochs else _reconstructed(seen)
+    whole = {"total": each * len(todo), **({} if epochs else {"unit": "plans"})}
     # Of those that were handed to Ray some wait for a free processor.
     progress({**latest, "stage": "finetune", "done": done, **whole, "running": min(begun, heard)})
+
+
+def _reconstructed(seen: Mapping[str, Any]) -> float:
+    """The share of a plan's blocks; what is heard after the last one says nothing of blocks."""
+    done, total = seen.get("reconstructed", (1, 1))
+    return float(done / total)
 
 
 def _finetune(spec_values: dict[str, Any], run_dir: str, role: str, plan: dict[str, Any] | None) -> dict[str, Any]:

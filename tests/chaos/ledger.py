@@ -34,6 +34,11 @@ class Ledger:
         self.twice |= {key for key in self.acknowledged if begun[key] > self._begun[key]}
         self.acknowledged, self._begun = set(results), begun
 
+    def sees(self, least: int) -> bool:
+        """Whether, at another look, so many measurements are acknowledged."""
+        self.look()
+        return len(self.acknowledged) >= least
+
 
 def acknowledged(run: Path) -> Counter[Key]:
     """Measurements in the journal."""

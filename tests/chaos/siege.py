@@ -41,9 +41,9 @@ MOST_EVALUATIONS = 100_000
 #: The moment of a fault is random within this.
 MOMENT_SECONDS = 1.5
 #: When a worker is given up, and an evaluation hangs; both take longer than anything that goes well here.
-SILENCE_SECONDS, HUNG_SECONDS = 15.0, 60.0
+SILENCE_SECONDS, HUNG_SECONDS = 15.0, 30.0
 #: How long Ray has for ending a worker that was given up.
-END_SECONDS = 180.0
+END_SECONDS = 60.0
 
 
 @dataclass

@@ -114,12 +114,8 @@ def _spec(folder: Path, run: Path) -> Path:
 def _under_way(spec: Path, log: Path, **how: Any) -> tuple[SearchProcess, Ledger]:
     """A search that has brought its first results."""
     search, ledger = SearchProcess(spec, log, **how), Ledger(Path(load_spec(spec).run_dir))
-
-    def enough() -> bool:
-        ledger.look()
-        return len(ledger.acknowledged) >= 4
-
-    search.until(enough)
+    search.until(lambda: ledger.sees(4))
+    assert search.running, search.last_line()
     return search, ledger
 
 

@@ -64,9 +64,8 @@ def _kill_midway(head: RayHead, id: str, node: Node) -> Ledger:
     while not (found := list((head.home / "pqsearch" / "runs").glob("*/journal.jsonl"))):
         _must_run(head, id)
     ledger = Ledger(found[0].parent)
-    while len(ledger.acknowledged) < KILL_AFTER:
+    while not ledger.sees(KILL_AFTER):
         _must_run(head, id)
-        ledger.look()
     _show(head, "jobs")
     _show(head, "status", id)
     node.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,6 @@ pytestmark = pytest.mark.long
 MANY = 400
 
 
-def _acknowledged(ledger: Ledger, least: int) -> Callable[[], bool]:
-    def enough() -> bool:
-        ledger.look()
-        return len(ledger.acknowledged) >= least
-
-    return enough
-
-
 @pytest.mark.release  # `test_no_shared_disk.py` has a store, and `test_search_in_postgres.py` kills
 def test_a_search_that_is_killed_goes_on_where_its_journal_is_and_nowhere_else(
     s3_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -38,7 +29,7 @@ def test_a_search_that_is_killed_goes_on_where_its_journal_is_and_nowhere_else(
     ledger = Ledger(run.path)
     killed = SearchProcess(spec, tmp_path / "killed.txt")
     try:
-        killed.until(_acknowledged(ledger, 20))
+        killed.until(lambda: ledger.sees(20))
     finally:
         killed.end()
     ledger.look()
@@ -54,7 +45,7 @@ def test_a_search_that_is_killed_goes_on_where_its_journal_is_and_nowhere_else(
 
     again = SearchProcess(spec, tmp_path / "again.txt")
     try:
-        again.until(_acknowledged(ledger, paid + 10))
+        again.until(lambda: ledger.sees(paid + 10))
         assert "goes on there" in again.log.read_text()
         again.process.send_signal(signal.SIGTERM)
         assert again.wait() == 130
